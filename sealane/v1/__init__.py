@@ -1,0 +1,1 @@
+"""Generated from protos/sealane/v1 by `make protos`; `make check-protos` keeps it so."""
