@@ -1,0 +1,1 @@
+"""The rules of sealane: pure values and functions; no network, storage, clock, entropy or event loop."""
