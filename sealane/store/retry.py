@@ -165,8 +165,7 @@ class RetryingStore:
         """Every open multipart upload whose key begins with ``prefix``."""
         cursor: str | None = None
         while True:
-            at = cursor
-            page = await self._retry(lambda t, at=at: self._store.list_uploads(prefix, timeout=t, cursor=at), deadline)
+            page = await self.list_uploads(prefix, deadline, cursor=cursor)
             for upload in page.uploads:
                 yield upload
             cursor = page.cursor
