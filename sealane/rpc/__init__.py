@@ -1,0 +1,1 @@
+"""The wire's manners: conversion, status, the one boundary, interceptors, server and channel."""
