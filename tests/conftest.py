@@ -1,0 +1,58 @@
+"""Fixtures that every kind of test shares: one real store for the whole run, and a bucket of its own for each test."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import urllib3
+from minio import Minio
+
+from sealane.dev.seaweed import SeaweedFS
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """One SeaweedFS for the whole run. Tests share it: don't stop it; a test that must starts one of its own."""
+    directory: Path = tmp_path_factory.mktemp("seaweedfs")
+    store = SeaweedFS(directory, access_key="sealane-test", secret_key=secrets.token_hex(16))
+    try:
+        yield store.start()
+    finally:
+        store.kill()  # nobody will ask for the data again
+
+
+@pytest.fixture(scope="session")
+def plain_client() -> Callable[[SeaweedFS], Minio]:
+    """A store as any S3 client sees it: the plain SDK, nothing of ours between. It doesn't retry."""
+
+    def connect(store: SeaweedFS) -> Minio:
+        return Minio(
+            store.endpoint.removeprefix("http://"),
+            access_key=store.access_key,
+            secret_key=store.secret_key,
+            secure=False,
+            region="us-east-1",
+            http_client=urllib3.PoolManager(
+                retries=urllib3.Retry(total=False), timeout=urllib3.Timeout(connect=5.0, read=30.0)
+            ),
+        )
+
+    return connect
+
+
+@pytest.fixture(scope="session")
+def plain_s3(seaweed: SeaweedFS, plain_client: Callable[[SeaweedFS], Minio]) -> Minio:
+    """The shared store through the plain `minio` SDK."""
+    return plain_client(seaweed)
+
+
+@pytest.fixture
+def bucket(plain_s3: Minio) -> Iterator[str]:
+    """A fresh, empty bucket in the shared store; it and all that is in it go at the end of the test."""
+    name = f"test-{secrets.token_hex(6)}"
+    plain_s3.make_bucket(name)
+    yield name
+    plain_s3.remove_bucket(name)  # SeaweedFS removes what is in it, too, and the volume that it took
