@@ -155,7 +155,7 @@ def test_a_port_lost_to_another_process_makes_it_choose_others(own: SeaweedFS, m
     assert own.ports != lost
 
 
-def test_more_buckets_than_the_disk_has_room_for_whole_volumes(plain_s3: Minio, seaweed: SeaweedFS) -> None:
+def test_more_buckets_than_the_disk_has_room_for_whole_volumes(seaweed: SeaweedFS) -> None:
     """Every bucket takes a volume; the number of volumes isn't derived from the free space of the day."""
     cmdline = psutil.Process(seaweed.pid).cmdline()
     assert "-volume.max=4096" in cmdline
