@@ -10,6 +10,7 @@ Two rules of reading live here and nowhere else:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -182,10 +183,8 @@ class SessionRecords:
         """Write once, then read what stands, until something does."""
         pause = 0.05
         while True:
-            try:
+            with contextlib.suppress(PreconditionFailed, OutcomeUnknown):  # what stands decides, whoever wrote it
                 await self._store.put_if_absent(key, body, deadline)
-            except (PreconditionFailed, OutcomeUnknown):
-                pass  # what stands decides, whoever wrote it
             try:
                 standing = await read()
             except OutcomeUnknown as error:
