@@ -1,0 +1,119 @@
+# sealane: every command sets up what it needs. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+FILE   ?=
+N      ?=
+
+# One stamp a dependency group: a lock file that changes sets up again, and nothing else does.
+STAMPS := $(VENV)/.stamps
+RUN_READY    := $(STAMPS)/run
+TEST_READY   := $(STAMPS)/test
+LINT_READY   := $(STAMPS)/lint
+PROTOS_READY := $(STAMPS)/protos
+E2E_READY    := $(STAMPS)/e2e
+K8S_READY    := $(STAMPS)/k8s
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- set-up ---
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sealane needs Python 3.11 or newer: make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMPS)/%: requirements/%.lock $(VENV)/pyvenv.cfg
+	@mkdir -p $(STAMPS)
+	@echo "Installing $*.lock …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/$*.lock
+	@touch $@
+
+# The project itself, importable from its own folder; its dependencies are the lock's.
+$(STAMPS)/sealane: pyproject.toml $(RUN_READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: setup
+setup: $(STAMPS)/sealane ## Make the virtual environment with everything to run sealane
+	@echo "Ready: $(BIN)/sealane --help"
+
+.PHONY: setup-dev
+setup-dev: setup $(TEST_READY) $(LINT_READY) $(PROTOS_READY) $(E2E_READY) $(K8S_READY) ## The same with everything to work on it
+
+.PHONY: lock
+lock: ## Renew requirements/*.lock from pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@bash requirements/lock.sh $(BIN)/uv
+
+# --- the main job ---
+
+.PHONY: demo
+demo: $(STAMPS)/sealane $(E2E_READY) ## Upload, kill, resume, commit, read back: FILE=path, or a real file of the set-up
+	@$(BIN)/python -m sealane.dev.demo $(if $(FILE),--file "$(FILE)")
+
+.PHONY: dev
+dev: $(STAMPS)/sealane ## A store and both services on this machine, until Ctrl-C
+	@$(BIN)/sealane dev
+
+# --- checks ---
+
+.PHONY: test
+test: $(STAMPS)/sealane $(TEST_READY) $(LINT_READY) $(PROTOS_READY) $(E2E_READY) $(K8S_READY) ## Everything that must hold: lint, types, protos, manifests, all tests (< 10 min)
+	@$(MAKE) --no-print-directory lint type check-protos k8s-check
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: test-quick
+test-quick: $(STAMPS)/sealane $(TEST_READY) ## Tests that start no process
+	@$(BIN)/python -m pytest -m "not real_store and not e2e" $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(LINT_READY) ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+.PHONY: type
+type: $(STAMPS)/sealane $(LINT_READY) ## mypy, strict
+	@$(BIN)/mypy
+
+.PHONY: fix
+fix: $(LINT_READY) ## Let ruff mend what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+PROTO_FILES := $(wildcard protos/sealane/v1/*.proto)
+
+.PHONY: protos
+protos: $(STAMPS)/sealane $(PROTOS_READY) ## Generate sealane/v1 from protos/
+	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --grpc_python_out=. --pyi_out=. $(PROTO_FILES)
+
+.PHONY: check-protos
+check-protos: $(STAMPS)/sealane $(PROTOS_READY) ## buf lint, buf format, and generated code as committed
+	@$(BIN)/buf lint protos
+	@$(BIN)/buf format --diff --exit-code protos
+	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	  $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out="$$tmp" --grpc_python_out="$$tmp" --pyi_out="$$tmp" $(PROTO_FILES); \
+	  cp sealane/v1/__init__.py "$$tmp/sealane/v1/"; \
+	  diff --recursive --exclude=__pycache__ "$$tmp/sealane/v1" sealane/v1 \
+	    || { echo "sealane/v1 is not what protos/ generates: make protos"; exit 1; }
+
+.PHONY: k8s-check
+k8s-check: $(K8S_READY) ## Build the kustomize base and validate every manifest
+	@$(BIN)/python deploy/kubernetes/check.py
+
+# --- measure ---
+
+.PHONY: bench
+bench: $(STAMPS)/sealane $(TEST_READY) ## All measurements, as ratios in one run: table and bench/results/*.json
+	@$(BIN)/python -m bench all
+
+.PHONY: clean
+clean: ## Remove what the commands above made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info bench/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
