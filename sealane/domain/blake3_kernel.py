@@ -7,8 +7,8 @@ LLVM splits the vectors into what the processor has (AVX-512, AVX2, NEON, …). 
 through the same emitted function with one lane.
 
 Importing this module loads numba (150 MiB), so only ingest does; it compiles nothing. `compile_kernel` does, once,
-before the service is ready. There is one compiled signature: every kind of buffer becomes a read-only array that
-need not be aligned. The kernel is not cached on disk: numba's cache refuses to import on a read-only root.
+before the service is ready. There is one compiled signature, of read-only arrays that need not be aligned: numba
+passes every other kind as that (left to itself, it would compile once more for each, on the request path). The kernel is not cached on disk: numba's cache refuses to import on a read-only root.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def compile_kernel() -> None:
     """
     if not _kernel.signatures:
         _kernel.compile(_SIGNATURE)
-        _kernel.disable_compile()
+        _kernel.disable_compile()  # or a writable buffer's first call would compile a signature of its own
     if any(_known_answer(length, size).hex() != digest for length, size, digest in _KNOWN_ANSWERS):
         raise RuntimeError("the compiled BLAKE3 kernel gives wrong answers on this processor")
 
@@ -73,7 +73,6 @@ def chunk_cv(data: bytes | bytearray | memoryview, index: int, chunk_size: int) 
     before_last = max(0, view.nbytes - 1) // BLOCK_LENGTH * BLOCK_LENGTH
     last_block = np.frombuffer(bytes(view[before_last:]).ljust(BLOCK_LENGTH, b"\0"), dtype=np.uint32)
     words = np.frombuffer(view, dtype=np.uint32, count=view.nbytes // 4)
-    words.flags.writeable = False
     cv = np.empty(_CV_WORDS, dtype=np.uint32)
     _kernel(words, last_block, view.nbytes, counter, cv)
     return cv.tobytes()
