@@ -75,9 +75,9 @@ def _truncated(root: ElementTree.Element) -> bool:
     return root.findtext("IsTruncated", "false").strip().lower() == "true"
 
 
-def _key(root: ElementTree.Element, element: ElementTree.Element, name: str = "Key") -> str:
+def _key(root: ElementTree.Element, element: ElementTree.Element) -> str:
     """Decoded if the store says that it has encoded; ``+`` is a space then, as a literal one comes as ``%2B``."""
-    value = _text(element, name)
+    value = _text(element, "Key")
     return unquote_plus(value) if root.findtext("EncodingType") == "url" else value
 
 
@@ -128,7 +128,13 @@ def object_page(body: bytes) -> ObjectPage:
 
 
 def part_page(body: bytes) -> PartPage:
-    """ListParts."""
+    """ListParts. The cursor is None when that was all.
+
+    A store that lists every version of an overwritten part (SeaweedFS 4.48) may end a page between two of them, and
+    its marker, a number, then skips the rest. So a page that isn't the last gives up its last number's rows, and its
+    cursor points before them. A page of only one number can't: its rows come back with no part left out **only if**
+    the page was wide enough, which :meth:`~sealane.store.s3.S3Store.list_parts` sees to.
+    """
     root = parse(body, "ListPartsResult")
     parts = [
         ListedPart(
@@ -140,30 +146,34 @@ def part_page(body: bytes) -> PartPage:
         )
         for row in root.iter("Part")
     ]
-    return PartPage(parts, _cursor(**{"part-number-marker": _marker(root)}) if _truncated(root) else None)
+    if not _truncated(root):
+        return PartPage(parts)
+    if not parts:
+        raise Unreadable("a truncated page without parts")
+    whole = [part for part in parts if part.number != parts[-1].number] or parts
+    return PartPage(whole, parts_after(whole[-1].number))
 
 
-def _marker(root: ElementTree.Element) -> str:
-    marker = root.findtext("NextPartNumberMarker")
-    if not marker:
-        raise Unreadable("a truncated page without a marker")
-    return marker
+def parts_after(number: int) -> str:
+    """The cursor of ListParts that goes on behind part ``number``."""
+    return _cursor(**{"part-number-marker": str(number)})
 
 
 def upload_page(body: bytes) -> UploadPage:
     """ListMultipartUploads."""
     root = parse(body, "ListMultipartUploadsResult")
     uploads = [
-        ListedUpload(_key(root, row), _text(row, "UploadId"), _time(row, "Initiated")) for row in root.iter("Upload")
+        ListedUpload(_text(row, "Key"), _text(row, "UploadId"), _time(row, "Initiated")) for row in root.iter("Upload")
     ]
-    cursor: str | None = None
-    if _truncated(root):
-        markers = {"key-marker": _key(root, root, "NextKeyMarker")}
-        upload_id = root.findtext("NextUploadIdMarker")
-        if upload_id:
-            markers["upload-id-marker"] = upload_id
-        cursor = _cursor(**markers)
-    return UploadPage(uploads, cursor)
+    if not _truncated(root):
+        return UploadPage(uploads)
+    # What the store wants back is what it gave, no more: SeaweedFS pages by upload id alone, and takes a key-marker
+    # for a filter.
+    names = {"key-marker": "NextKeyMarker", "upload-id-marker": "NextUploadIdMarker"}
+    markers = {name: marker for name, element in names.items() if (marker := root.findtext(element))}
+    if not markers:
+        raise Unreadable("a truncated page without a marker")
+    return UploadPage(uploads, _cursor(**markers))
 
 
 def upload_id(body: bytes) -> str:
