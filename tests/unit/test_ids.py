@@ -1,0 +1,106 @@
+"""Names that callers give: what is taken, and what is refused with which reason (protocol.md section 11)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sealane.domain import ids
+from sealane.domain.errors import InvalidDigest, InvalidFilename, InvalidMetadata, InvalidRequest, InvalidSessionId
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "../" * 4, "a" * 31, "a" * 33, "A" * 32, "g" * 32, "a" * 31 + "\n", "a" * 31 + "\0", "%2e" * 10 + "ab",
+     "x" * 10_240, "a" * 32 + "\n", "٣" * 32, "../../../etc/passwd", "a" * 16 + "/" + "a" * 15],
+)  # fmt: skip
+def test_a_session_id_is_32_lower_case_hex_digits_and_nothing_else(text: str) -> None:
+    with pytest.raises(InvalidSessionId):
+        ids.session_id(text)
+
+
+def test_a_new_session_id_is_valid_and_made_of_128_random_bits() -> None:
+    asked: list[int] = []
+
+    def entropy(n: int) -> bytes:
+        asked.append(n)
+        return bytes(range(n))
+
+    assert ids.session_id(ids.new_session_id(entropy)) == "000102030405060708090a0b0c0d0e0f"
+    assert asked == [16]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a/b", "a\\b", "/", ".", "..", "a\nb", "a\0b", "\x7f", "\x85", "a\u202eb", "a\u200bb", "\ud800", "e\u0301",
+     " a", "a ", "\t", "a" * 256, "é" * 128, "\u2028", "\ufdd0", "\ue000"],
+)  # fmt: skip
+def test_a_filename_with_separators_controls_lookalikes_or_too_many_bytes_is_refused(text: str) -> None:
+    with pytest.raises(InvalidFilename) as caught:
+        ids.filename(text)
+    assert caught.value.field == "filename"
+
+
+@pytest.mark.parametrize("text", ["a", "a" * 255, "é" * 127, "ein Name.tar.gz", "日本語.bin", "a%2fb", "-", "~a=b+c&d"])
+def test_a_filename_of_any_language_is_taken_as_it_is(text: str) -> None:
+    assert ids.filename(text) == text
+
+
+def test_no_filename_is_the_default_one() -> None:
+    assert ids.filename("") == "object"
+
+
+@given(st.text(max_size=300))
+def test_whatever_is_taken_as_a_filename_is_one_segment_of_an_s3_key(text: str) -> None:
+    try:
+        name = ids.filename(text)
+    except InvalidFilename:
+        return
+    assert "/" not in name
+    assert name not in ("", ".", "..")
+    assert len(name.encode()) <= 255
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"sealane-token": "x"}, {"Name": "x"}, {"": "x"}, {"a_b": "x"}, {"-a": "x"}, {"a" * 64: "x"}, {"a": "é"},
+     {"a": "x\n"}, {"a": " x"}, {"a": "x" * 1536}, {f"k{i}": "v" * 100 for i in range(16)}],
+)  # fmt: skip
+def test_metadata_too_large_not_ascii_or_under_sealanes_own_names_is_refused(values: dict[str, str]) -> None:
+    with pytest.raises(InvalidMetadata):
+        ids.metadata(values)
+
+
+def test_metadata_is_taken_and_sorted() -> None:
+    assert list(ids.metadata({"b": "2", "a": "1", "c": ""})) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("length", [0, 31, 33, 64])
+def test_a_digest_is_32_bytes(length: int) -> None:
+    with pytest.raises(InvalidDigest):
+        ids.digest(bytes(length))
+
+
+@pytest.mark.parametrize("text", ["", "a" * 128, "7b0e…"[:4], "x y"])
+def test_a_request_id_is_short_printable_ascii(text: str) -> None:
+    assert ids.request_id(text) == text
+
+
+@pytest.mark.parametrize("text", ["a" * 129, "a\n", "é"])
+def test_another_request_id_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest):
+        ids.request_id(text)
+
+
+@pytest.mark.parametrize("text", ["text", "text/", "/plain", "text/plain\r\nx: y", "é/é", "a/" + "b" * 300])
+def test_a_content_type_that_could_break_a_header_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest):
+        ids.content_type(text)
+
+
+@pytest.mark.parametrize("text", ["", "-a", "A", "a" * 64, "a.b", "a/b", ".sealane", "a\n"])
+def test_a_tenant_can_never_spell_a_path_or_the_records_prefix(text: str) -> None:
+    """I12: the tenant is a key's first segment."""
+    with pytest.raises(InvalidRequest):
+        ids.tenant(text)

@@ -1,0 +1,165 @@
+"""Records: what is written is read again, and nothing else is (protocol.md sections 3 and 11)."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sealane.domain.decision import CommitParameters, DecidedPart, Decision, Outcome, Records, refusal
+from sealane.domain.errors import (
+    BadRecord,
+    Reason,
+    SessionAborted,
+    SessionExpired,
+    SessionLost,
+    SessionNotFound,
+    SessionSealed,
+)
+from sealane.domain.records import (
+    DeletedRecord,
+    DoneRecord,
+    LostRecord,
+    MultipartRecord,
+    RequestRecord,
+    SessionRecord,
+    parse_done,
+    unb64,
+)
+from sealane.domain.states import SessionState
+
+SID = "ab" * 16
+D1, D2 = bytes(range(32)), bytes(range(32, 64))
+SESSION = SessionRecord(SID, f"default/by-session/{SID}/ö", "ö", 1024, 2000, "t" * 32, 3600, "a/b", {"k": "v"}, "me")
+DONE = DoneRecord(SID, "etag-2", 2000, D1, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+COMMIT = Decision(
+    SID,
+    Outcome.COMMIT,
+    CommitParameters(2, 2000, D1),
+    "upload",
+    (DecidedPart("e1", D1, D2, 1024), DecidedPart("e2", D2, D1, 976)),
+)
+EVERY = [
+    (SESSION, SessionRecord.parse),
+    (SessionRecord(SID, "k", "f", 1024, None, "t", 1, "a/b"), SessionRecord.parse),
+    (MultipartRecord(SID, "upload"), MultipartRecord.parse),
+    (RequestRecord(SID, D1), RequestRecord.parse),
+    (DONE, parse_done),
+    (LostRecord(SID, "the upload is gone"), parse_done),
+    (DeletedRecord(SID), DeletedRecord.parse),
+    (COMMIT, Decision.parse),
+    (Decision(SID, Outcome.ABORT), Decision.parse),
+    (Decision(SID, Outcome.EXPIRE), Decision.parse),
+    (Decision(SID, Outcome.COMMIT, CommitParameters(0, 0, D1), "u", (DecidedPart("e", D1, D2, 0),)), Decision.parse),
+]
+
+
+@pytest.mark.parametrize(("record", "parse"), EVERY, ids=lambda v: type(v).__name__)
+def test_a_record_is_read_as_it_was_written(record, parse) -> None:
+    assert parse(record.encode()) == record
+    assert record.encode() == parse(record.encode()).encode()
+
+
+@pytest.mark.parametrize(("record", "parse"), EVERY, ids=lambda v: type(v).__name__)
+def test_a_record_of_a_future_version_decides_nothing(record, parse) -> None:
+    values = json.loads(record.encode())
+    for version in (2, 0, "1", None, True, 1.0):
+        with pytest.raises(BadRecord):
+            parse(json.dumps(values | {"version": version}).encode())
+
+
+@pytest.mark.parametrize(("record", "parse"), EVERY, ids=lambda v: type(v).__name__)
+def test_a_record_with_any_field_missing_or_of_another_type_is_refused(record, parse) -> None:
+    values = json.loads(record.encode())
+    for name in values:
+        if values[name] is None:
+            continue
+        without = {k: v for k, v in values.items() if k != name}
+        optional = name == "size" and isinstance(record, SessionRecord)
+        if not optional:
+            with pytest.raises(BadRecord):
+                parse(json.dumps(without).encode())
+        with pytest.raises(BadRecord):
+            parse(json.dumps(values | {name: {"x": 1}}).encode())
+
+
+@given(st.binary(max_size=300))
+def test_garbage_is_refused_as_a_bad_record_and_never_another_error(body: bytes) -> None:
+    for _, parse in EVERY:
+        with pytest.raises(BadRecord):
+            parse(body)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)
+    )
+)
+def test_forged_json_is_refused_as_a_bad_record_and_never_another_error(forged: object) -> None:
+    for record, parse in EVERY:
+        values = json.loads(record.encode())
+        for name in values:
+            body = json.dumps(values | {name: forged}).encode()
+            try:
+                parse(body)
+            except BadRecord as error:
+                assert error.reason is Reason.INTERNAL
+
+
+def test_deeply_nested_json_is_refused_not_a_crash() -> None:
+    with pytest.raises(BadRecord):
+        Decision.parse(b"[" * 100_000)
+
+
+def test_a_decision_whose_parts_do_not_make_its_object_is_refused() -> None:
+    values = json.loads(COMMIT.encode())
+    for change in ({"chunk_count": 3}, {"size": 1999}, {"parts": values["parts"][:1]}, {"parts": []}):
+        with pytest.raises(BadRecord):
+            Decision.parse(json.dumps(values | change).encode())
+
+
+@pytest.mark.parametrize("text", ["AA=", "AB", "A", "A A", "+/", "é"])
+def test_only_the_one_canonical_base64url_spelling_is_read(text: str) -> None:
+    with pytest.raises(ValueError, match="base64url"):
+        unb64(text)
+
+
+def test_a_decision_to_commit_accepts_its_own_chunks_again_and_no_other() -> None:
+    """⚠ section 4, 1: that is how an overwritten part is mended."""
+    assert COMMIT.accepts(0, 1024, D2)
+    assert COMMIT.accepts(1, 976, D1)
+    assert not COMMIT.accepts(0, 1024, D1)
+    assert not COMMIT.accepts(0, 1023, D2)
+    assert not COMMIT.accepts(2, 976, D1)
+    assert not COMMIT.accepts(-1, 976, D1)
+    assert not Decision(SID, Outcome.ABORT).accepts(0, 1024, D2)
+
+
+def test_every_state_is_derived_and_has_its_refusal() -> None:
+    lost, deleted = LostRecord(SID, ""), DeletedRecord(SID)
+    table = [
+        (Records(None, decision=COMMIT), None, SessionNotFound),
+        (Records(SESSION), SessionState.OPEN, None),
+        (Records(SESSION, decision=COMMIT), SessionState.COMMITTING, SessionSealed),
+        (Records(SESSION, done=DONE, decision=COMMIT), SessionState.COMMITTED, SessionSealed),
+        (Records(SESSION, done=lost, decision=COMMIT), SessionState.LOST, SessionLost),
+        (Records(SESSION, decision=Decision(SID, Outcome.ABORT)), SessionState.ABORTED, SessionAborted),
+        (Records(SESSION, decision=Decision(SID, Outcome.EXPIRE)), SessionState.EXPIRED, SessionExpired),
+        (Records(SESSION, decision=Decision(SID, Outcome.DUPLICATE)), SessionState.DUPLICATE, SessionSealed),
+        (Records(SESSION, deleted=deleted, done=DONE, decision=COMMIT), SessionState.DELETED, SessionNotFound),
+    ]
+    for records, state, error in table:
+        assert records.state is state
+        if error is not None:
+            assert type(refusal(records.state)) is error
+    assert {state for _, state, _ in table} == {None, *SessionState}
+
+
+def test_the_same_parameters_means_all_three() -> None:
+    base = CommitParameters(2, 2000, D1)
+    assert base.same(CommitParameters(2, 2000, bytes(D1)))
+    for other in (CommitParameters(3, 2000, D1), CommitParameters(2, 2001, D1), CommitParameters(2, 2000, D2)):
+        assert not base.same(other)
