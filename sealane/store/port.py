@@ -217,11 +217,13 @@ class ObjectStore(Protocol):
         *,
         timeout: float,
         cursor: str | None = None,
+        start_after: str | None = None,
         limit: int = 1000,
     ) -> ObjectPage:
         """One page of the objects under ``prefix`` (which may end inside a segment), at most ``limit`` <= 1000.
 
-        Read-after-write (R1). A non-final page always has a cursor, whatever its length.
+        Read-after-write (R1). A non-final page always has a cursor, whatever its length. ``start_after``, in place of
+        a cursor, begins behind that key (under ``prefix``, there or not): how a listing skips what it need not see.
         """
         ...
 

@@ -116,11 +116,18 @@ class RetryingStore:
                 await blocks.aclose()  # lets go of the connection now, not when the garbage is collected
 
     async def list_objects(
-        self, prefix: str, deadline: Deadline, *, cursor: str | None = None, limit: int = 1000
+        self,
+        prefix: str,
+        deadline: Deadline,
+        *,
+        cursor: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
     ) -> ObjectPage:
         """One page."""
         return await self._retry(
-            lambda t: self._store.list_objects(prefix, timeout=t, cursor=cursor, limit=limit), deadline
+            lambda t: self._store.list_objects(prefix, timeout=t, cursor=cursor, start_after=start_after, limit=limit),
+            deadline,
         )
 
     async def list_all(self, prefix: str, deadline: Deadline) -> AsyncIterator[ListedObject]:

@@ -128,9 +128,16 @@ class S3Store:
             return
 
     async def list_objects(
-        self, prefix: str, *, timeout: float, cursor: str | None = None, limit: int = 1000
+        self,
+        prefix: str,
+        *,
+        timeout: float,
+        cursor: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
     ) -> ObjectPage:
-        query = (("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(limit)), ("prefix", prefix))
+        begin = () if start_after is None or cursor is not None else (("start-after", start_after),)
+        query = (("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(limit)), ("prefix", prefix), *begin)
         return await self._page("", query, cursor, timeout, s3_xml.object_page)
 
     async def create_multipart(

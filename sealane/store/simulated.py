@@ -150,9 +150,16 @@ class SimulatedStore:
         await self._call("delete", key, timeout, lambda: self.state.delete(key))
 
     async def list_objects(
-        self, prefix: str, *, timeout: float, cursor: str | None = None, limit: int = 1000
+        self,
+        prefix: str,
+        *,
+        timeout: float,
+        cursor: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
     ) -> ObjectPage:
-        return await self._call("list_objects", prefix, timeout, lambda: self.state.list_objects(prefix, cursor, limit))
+        behind = start_after if cursor is None else cursor  # this store's cursors are keys, too
+        return await self._call("list_objects", prefix, timeout, lambda: self.state.list_objects(prefix, behind, limit))
 
     async def create_multipart(
         self, key: str, *, timeout: float, metadata: Mapping[str, str], content_type: str = ""
