@@ -1,0 +1,47 @@
+"""Where the services are: a flag, else the environment, else a local `sealane dev`, else the default ports."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealane.dev import cluster_file
+
+DEFAULT_INGEST = "127.0.0.1:7301"
+DEFAULT_ASSEMBLY = "127.0.0.1:7302"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """gRPC targets of both services; a source is ``flag``, ``environment``, ``sealane dev`` or ``default``."""
+
+    ingest: str
+    assembly: str
+    ingest_source: str = "flag"
+    assembly_source: str = "flag"
+
+
+def resolve(ingest: str | None, assembly: str | None, *, directory: Path = cluster_file.DEFAULT_DIRECTORY) -> Endpoints:
+    """Flags win over SEALANE_INGEST and SEALANE_ASSEMBLY, these over a cluster that runs in ``directory``."""
+    values: dict[str, tuple[str, str]] = {}
+    flags = {"ingest": ingest, "assembly": assembly}
+    cluster = None if all(flags.values()) else cluster_file.read(directory)
+    for kind, default in (("ingest", DEFAULT_INGEST), ("assembly", DEFAULT_ASSEMBLY)):
+        if flag := flags[kind]:
+            values[kind] = grpc_target(flag), "flag"
+        elif variable := os.environ.get(f"SEALANE_{kind.upper()}"):
+            values[kind] = grpc_target(variable), "environment"
+        elif cluster is not None and (addresses := cluster.addresses(kind)):
+            values[kind] = grpc_target(",".join(addresses)), "sealane dev"
+        else:
+            values[kind] = default, "default"
+    return Endpoints(values["ingest"][0], values["assembly"][0], values["ingest"][1], values["assembly"][1])
+
+
+def grpc_target(text: str) -> str:
+    """What a person writes as gRPC takes it: several ``host:port`` between commas become one target of all."""
+    text = text.strip()
+    if "," not in text or ":///" in text or text.startswith(("ipv4:", "ipv6:", "dns:", "unix:")):
+        return text
+    return "ipv4:" + ",".join(part.strip() for part in text.split(",") if part.strip())

@@ -1,0 +1,81 @@
+"""Failures as the user meets them: one message, what to do next, an exit code; with --json, one object on stderr."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from sealane.cli.exit_codes import BY_REASON, ExitCode
+from sealane.domain.errors import Reason, SealaneError
+
+_ERROR_ID = re.compile(r"\berror_id=(\S+)")
+_NEXT: Mapping[Reason, str] = {
+    Reason.SESSION_NOT_FOUND: "`sealane ls` lists your sessions; a finished one that was aborted or expired is purged.",
+    Reason.COVERAGE_INCOMPLETE: "`sealane put` with the same file sends what is missing and commits.",
+    Reason.SESSION_NOT_COMMITTED: "`sealane status SESSION` says how far it has come.",
+    Reason.CHUNK_CONFLICT: "This is not the file that the session began with: `sealane put --no-resume` starts a new one.",
+    Reason.DIGEST_MISMATCH: "The file has changed while it was sent: `sealane put --no-resume` starts a new session.",
+    Reason.SESSION_LOST: "`sealane put --no-resume` uploads again, in a new session.",
+    Reason.SESSION_ABORTED: "`sealane put --no-resume` starts a new session.",
+    Reason.SESSION_EXPIRED: "`sealane put --no-resume` starts a new session; --ttl gives it longer.",
+    Reason.OBJECT_CORRUPT: "Do not trust this object. Upload it again, and look at the store.",
+    Reason.STORE_UNAVAILABLE: "`sealane doctor` asks the store itself.",
+    Reason.OUTCOME_UNKNOWN: "Run the same command again: it is idempotent.",
+    Reason.PEER_UNAVAILABLE: "Is it running there? `sealane dev` starts everything on this machine; "
+    "--ingest and --assembly (or SEALANE_INGEST, SEALANE_ASSEMBLY) say where it is.",
+}
+
+
+class CommandFailed(Exception):
+    """A failure that the command itself found. ``reason`` is for programs, ``hint`` says what to do next."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str,
+        code: str,
+        exit_code: ExitCode,
+        hint: str = "",
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.code = code
+        self.exit_code = exit_code
+        self.hint = hint
+        self.data = dict(data or {})
+
+
+def from_sealane(error: SealaneError) -> CommandFailed:
+    """The same failure as the command line says it."""
+    code, exit_code = BY_REASON[error.reason]
+    named = _ERROR_ID.search(error.private)  # where sealane.rpc.status leaves what ErrorInfo named
+    return CommandFailed(
+        error.message,
+        reason=error.reason.value,
+        code=code,
+        exit_code=exit_code,
+        hint=_NEXT.get(error.reason, ""),
+        data={"error_id": named.group(1)} if named else None,
+    )
+
+
+def report(failure: CommandFailed, *, as_json: bool) -> None:
+    """Say it on stderr."""
+    error_id = failure.data.get("error_id")
+    if as_json:
+        error = {"reason": failure.reason, "code": failure.code, "message": failure.message, "error_id": error_id}
+        error |= {"hint": failure.hint or None, "exit_code": int(failure.exit_code)} | failure.data
+        print(json.dumps({"error": error}, ensure_ascii=False, separators=(",", ":")), file=sys.stderr, flush=True)
+        return
+    print(f"sealane: {failure.message}", file=sys.stderr)
+    if error_id:
+        print(f"  error id: {error_id}", file=sys.stderr)
+    if failure.hint:
+        print(f"  {failure.hint}", file=sys.stderr)
+    sys.stderr.flush()
