@@ -8,7 +8,8 @@ through the same emitted function with one lane.
 
 Importing this module loads numba (150 MiB), so only ingest does; it compiles nothing. `compile_kernel` does, once,
 before the service is ready. There is one compiled signature, of read-only arrays that need not be aligned: numba
-passes every other kind as that (left to itself, it would compile once more for each, on the request path). The kernel is not cached on disk: numba's cache refuses to import on a read-only root.
+passes every other kind as that (left to itself, it would compile once more for each, on the request path). The
+kernel is not cached on disk: numba's cache refuses to import on a read-only root.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _I64: Final = ir.IntType(64)
 
 
 def compile_kernel() -> None:
-    """Compile the kernel (2 s, once) and check it against an official test vector; again is free.
+    """Compile the kernel (2 s, once) and check it against official test vectors; again is free.
 
     Call it before the service is ready; blocking, so off the event loop. Raises RuntimeError if the compiled code is
     wrong on this processor: a wrong chaining value would be stored, and found only at commit.
@@ -63,7 +64,7 @@ def chunk_cv(data: bytes | bytearray | memoryview, index: int, chunk_size: int) 
 
     `data` (C-contiguous) is read in place and must not change meanwhile; the interpreter lock is free meanwhile, and
     any number of threads may be here at once. Scratch: 1/32 of the data. Raises ValueError as `leaf_counter` does,
-    RuntimeError before `compile_kernel`.
+    TypeError if `data` is not contiguous, RuntimeError before `compile_kernel`.
     """
     if not _kernel.signatures:
         raise RuntimeError("compile_kernel() comes first")

@@ -92,7 +92,7 @@ def root_digest(left: bytes, right: bytes) -> bytes:
 def object_digest(chunks: Sequence[ChunkHash]) -> bytes:
     """The BLAKE3 of an object from all of its chunks, in order (protocol.md section 5, C4).
 
-    10,000 chunks take about 15 ms (numpy, level by level); below some dozens numpy is not even imported.
+    10,000 chunks take about 15 ms (numpy, level by level); up to 15, numpy is not even imported.
     """
     if not chunks:
         return EMPTY_DIGEST
@@ -200,9 +200,9 @@ def leaf_counter(length: int, index: int, chunk_size: int) -> int:
 
 
 def reference_chunk_cv(data: bytes | bytearray | memoryview, index: int, chunk_size: int) -> bytes:
-    """The CV of chunk `index`, in plain Python: about 1 ms a KiB, so for tests and for the simulation's tiny chunks.
+    """The CV of chunk `index`, in plain Python: 1 to 2 ms a KiB, so for tests and for the simulation's tiny chunks.
 
-    `blake3_kernel.chunk_cv` is the same function at 10,000 times the speed. Raises ValueError as `leaf_counter`.
+    `blake3_kernel.chunk_cv` is the same function, thousands of times faster. Raises ValueError as `leaf_counter`.
     """
     data = memoryview(data).cast("B")
     counter = leaf_counter(len(data), index, chunk_size)
