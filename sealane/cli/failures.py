@@ -16,7 +16,7 @@ _NEXT: Mapping[Reason, str] = {
     Reason.SESSION_NOT_FOUND: "`sealane ls` lists your sessions; a finished one that was aborted or expired is purged.",
     Reason.COVERAGE_INCOMPLETE: "`sealane put` with the same file sends what is missing and commits.",
     Reason.SESSION_NOT_COMMITTED: "`sealane status SESSION` says how far it has come.",
-    Reason.CHUNK_CONFLICT: "This is not the file that the session began with: `sealane put --no-resume` starts a new one.",
+    Reason.CHUNK_CONFLICT: "The session began with other bytes: `sealane put --no-resume` starts a new one.",
     Reason.DIGEST_MISMATCH: "The file has changed while it was sent: `sealane put --no-resume` starts a new session.",
     Reason.SESSION_LOST: "`sealane put --no-resume` uploads again, in a new session.",
     Reason.SESSION_ABORTED: "`sealane put --no-resume` starts a new session.",

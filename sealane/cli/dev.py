@@ -1,0 +1,178 @@
+"""`sealane dev`: everything on this machine, for trying sealane and for developing against it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from sealane.cli.endpoints import DEFAULT_ASSEMBLY, DEFAULT_INGEST
+from sealane.cli.exit_codes import ExitCode
+from sealane.cli.failures import CommandFailed
+from sealane.cli.output import Output, table
+from sealane.dev.cluster_file import DEFAULT_DIRECTORY
+
+if TYPE_CHECKING:
+    from sealane.dev.cluster import Cluster
+
+_DEFAULT_S3_PORT = 8333
+_TEND_SECONDS = 0.2
+_PORT = click.IntRange(1, 65_535)
+
+
+@click.command(name="dev")
+@click.option("--ingest", type=click.IntRange(1, 16), default=1, show_default=True, help="Ingest processes.")
+@click.option("--assembly", type=click.IntRange(1, 16), default=1, show_default=True, help="Assembly processes.")
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DEFAULT_DIRECTORY,
+    show_default=True,
+    help="Where data, logs and keys live; kept between runs.",
+)
+@click.option("--s3-port", type=_PORT, help=f"The store's port.  [default: {_DEFAULT_S3_PORT} if free, else any]")
+@click.option("--ingest-port", type=_PORT, help="The first ingest's port.  [default: 7301 if free, else any]")
+@click.option("--assembly-port", type=_PORT, help="The first assembly's port.  [default: 7302 if free, else any]")
+@click.option("--tenant", default="default", show_default=True, help="Whose sessions these are.")
+@click.option(
+    "--setting",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting of the services, SEALANE_ in front or not; may be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON when ready, one for each event.")
+@click.option("--quiet", "-q", is_flag=True, help="Only the table.")
+def command(
+    ingest: int,
+    assembly: int,
+    directory: Path,
+    s3_port: int | None,
+    ingest_port: int | None,
+    assembly_port: int | None,
+    tenant: str,
+    settings: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Run an embedded SeaweedFS, ingest and assembly on this machine, until Ctrl-C.
+
+    Other commands started in the same folder find them without any flag. A process that crashes is started again.
+    The first Ctrl-C (or SIGTERM) stops everything in good order, a second at once; nothing is left running either
+    way, and the data stays under --dir for the next run.
+    """
+    from sealane.dev.cluster import Cluster
+    from sealane.dev.cluster_file import AlreadyRunning
+    from sealane.dev.process import StartFailed
+    from sealane.dev.seaweed import StoreNotInstalled
+    from sealane.dev.signals import Stopped, stop_on_signal
+
+    output = Output(as_json=as_json, quiet=quiet)
+
+    def say(text: str) -> None:
+        output.record({"event": text}) if as_json else output.note(text)
+
+    cluster = Cluster(
+        directory,
+        ingest=ingest,
+        assembly=assembly,
+        s3_port=s3_port or _if_free(_DEFAULT_S3_PORT),
+        ingest_port=ingest_port or _if_free(_port(DEFAULT_INGEST)),
+        assembly_port=assembly_port or _if_free(_port(DEFAULT_ASSEMBLY)),
+        tenant=tenant,
+        settings=_settings(settings),
+        say=say,
+    )
+    try:
+        with stop_on_signal(), cluster:
+            _announce(cluster, output)
+            try:
+                _tend(cluster)
+            except Stopped:
+                say("stopping (a second Ctrl-C ends everything at once)")
+                raise
+    except Stopped:
+        say("stopped; nothing is left running")
+    except (AlreadyRunning, StoreNotInstalled) as error:
+        raise CommandFailed(
+            str(error), reason="CANNOT_START", code="FAILED_PRECONDITION", exit_code=ExitCode.CONFLICT
+        ) from None
+    except StartFailed as error:
+        raise CommandFailed(str(error), reason="CANNOT_START", code="ABORTED", exit_code=ExitCode.FAILED) from None
+    return ExitCode.OK  # being stopped is how this command ends
+
+
+def _tend(cluster: Cluster) -> NoReturn:
+    while True:
+        time.sleep(_TEND_SECONDS)
+        cluster.tend()
+
+
+def _announce(cluster: Cluster, output: Output) -> None:
+    info = cluster.info
+    if output.as_json:
+        output.record({"ready": True, **asdict(info)})
+        return
+    rows = [("store (S3)", info.store.endpoint.removeprefix("http://"), "", str(cluster.store.log_path))]
+    rows += [(s.name, s.address, s.health_address, s.log) for s in info.services]
+    output.line()
+    output.line(table(("process", "address", "health", "log"), rows))
+    output.line()
+    output.rows(
+        [
+            ("S3 endpoint", info.store.endpoint),
+            ("bucket", info.store.bucket),
+            ("access key", info.store.access_key),
+            ("secret key", info.store.secret_key),
+            ("tenant", info.tenant),
+            ("state", f"{cluster.directory} (kept)"),
+        ]
+    )
+    ingest, assembly = info.addresses("ingest"), info.addresses("assembly")
+    flags = ""
+    if cluster.directory != DEFAULT_DIRECTORY.absolute():
+        flags = f" --ingest {','.join(ingest)} --assembly {','.join(assembly)}"
+    session = '{"session_id":"SESSION"}'
+    output.line("\nTry, from another terminal in this folder:\n")
+    for line in (
+        f"sealane put FILE{flags}",
+        f"sealane ls{flags}",
+        f"grpcurl -plaintext {ingest[0]} list",
+        f"grpcurl -plaintext {ingest[0]} sealane.v1.IngestService/GetServerInfo",
+        f"grpcurl -plaintext -d '{session}' {ingest[0]} sealane.v1.IngestService/GetSession",
+        f"grpcurl -plaintext -d '{session}' {assembly[0]} sealane.v1.AssemblyService/GetCommit",
+    ):
+        output.line(f"  {line}")
+    output.line("\nCtrl-C stops everything.")
+
+
+def _settings(pairs: tuple[str, ...]) -> Mapping[str, str]:
+    values: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"expected NAME=VALUE, got {pair!r}", param_hint="--setting")
+        name = name.strip().upper()
+        values[name if name.startswith("SEALANE_") else f"SEALANE_{name}"] = value
+    return values
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+def _if_free(port: int) -> int:
+    """``port``, or 0 (any) if somebody listens there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free to a server
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+    return port
