@@ -6,9 +6,11 @@ that imports the SDK. Rules: "Signature Version 4 signing process" in the Amazon
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import http.client
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
@@ -28,6 +30,47 @@ def signed_request(
 
     Raises OSError or http.client.HTTPException when there is no answer within ``timeout`` seconds.
     """
+    connection = http.client.HTTPConnection(urlsplit(endpoint).netloc, timeout=timeout)
+    try:
+        _send(connection, endpoint, method, path, access_key, secret_key, body, region)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def signed_stream(
+    endpoint: str,
+    path: str,
+    *,
+    access_key: str,
+    secret_key: str,
+    region: str = "us-east-1",
+    timeout: float = 60.0,
+) -> Iterator[http.client.HTTPResponse]:
+    """The answer to ``GET endpoint/path``, to be read in pieces; an object need not fit in memory. Errors as above.
+
+    ``timeout`` bounds each piece, not the whole.
+    """
+    connection = http.client.HTTPConnection(urlsplit(endpoint).netloc, timeout=timeout)
+    try:
+        _send(connection, endpoint, "GET", path, access_key, secret_key, b"", region)
+        yield connection.getresponse()
+    finally:
+        connection.close()
+
+
+def _send(
+    connection: http.client.HTTPConnection,
+    endpoint: str,
+    method: str,
+    path: str,
+    access_key: str,
+    secret_key: str,
+    body: bytes,
+    region: str,
+) -> None:
     host = urlsplit(endpoint).netloc
     target = "/" + quote(path.lstrip("/"), safe="/-_.~")
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -46,10 +89,4 @@ def signed_request(
     headers["authorization"] = (
         f"AWS4-HMAC-SHA256 Credential={access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
     )
-    connection = http.client.HTTPConnection(host, timeout=timeout)
-    try:
-        connection.request(method, target, body=body, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
+    connection.request(method, target, body=body, headers=headers)
