@@ -142,9 +142,13 @@ class SimulatedStore:
     async def head(self, key: str, *, timeout: float) -> ObjectHead:
         return await self._call("head", key, timeout, lambda: self.state.head(key))
 
-    async def head_signed_at(self, key: str, when: datetime, *, timeout: float) -> ObjectHead:
-        """HEAD with a signature of another time, for the probe of R6; ClockSkewed if that is too far off."""
-        return await self._call("head", key, timeout, lambda: self.state.head_signed_at(key, when, self._clock()))
+    async def refuses_old_signature(self, age: timedelta, *, timeout: float) -> bool:
+        """Whether a request signed ``age`` ago is refused (R6), as the S3 adapter answers it. Not part of the port."""
+
+        def effect() -> bool:
+            return self.state.refuses_signature(age)
+
+        return await self._call("refuses_old_signature", "", timeout, effect)
 
     async def delete(self, key: str, *, timeout: float) -> None:
         await self._call("delete", key, timeout, lambda: self.state.delete(key))

@@ -17,7 +17,6 @@ from itertools import pairwise
 
 from sealane.store.port import (
     ChecksumMismatch,
-    ClockSkewed,
     InvalidPart,
     ListedObject,
     ListedPart,
@@ -138,10 +137,8 @@ class SimulatedBucket:
     def head(self, key: str) -> ObjectHead:
         return self.get(key).head
 
-    def head_signed_at(self, key: str, when: datetime, now: datetime) -> ObjectHead:
-        if abs(when - now) > SIGNATURE_LIFETIME and not self.flaws.accepts_old_signatures:
-            raise ClockSkewed(f"signed {when.isoformat()}, and it is {now.isoformat()}")
-        return self.head(key)
+    def refuses_signature(self, age: timedelta) -> bool:
+        return abs(age) > SIGNATURE_LIFETIME and not self.flaws.accepts_old_signatures
 
     def delete(self, key: str) -> None:
         if self._objects.pop(key, None) is not None:
