@@ -15,9 +15,12 @@ NESTED = ["a", "a/b", "a/b/c", "a-b", "a.b/c", "a b", "ab/c", "a/bc", "b/a", "a/
 
 
 async def put_all(store: ObjectStore, keys: Iterable[str]) -> None:
+    """Sixteen at a time; those of :data:`NESTED` one by one, as SeaweedFS 4.48 loses ``a`` if ``a/b``, and with it the
+    folder ``a``, is written at the same moment."""
     pending = list(keys)
-    for start in range(0, len(pending), 16):
-        await asyncio.gather(*(store.put(key, b"", timeout=T) for key in pending[start : start + 16]))
+    width = 1 if pending == NESTED else 16
+    for start in range(0, len(pending), width):
+        await asyncio.gather(*(store.put(key, b"", timeout=T) for key in pending[start : start + width]))
 
 
 async def test_a_prefix_of_nothing_is_an_empty_last_page(store: ObjectStore) -> None:
