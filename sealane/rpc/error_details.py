@@ -58,7 +58,7 @@ def _message_alone(kind: type[SealaneError], status: status_pb2.Status) -> Seala
 def _encode_bad_request(error: SealaneError, text: str) -> Message:
     error = cast("domain.InvalidRequest", error)
     bad = error_details_pb2.BadRequest()
-    bad.field_violations.add(field=error.field[:128], description=text)
+    bad.field_violations.add(field=error.field.encode(errors="replace").decode()[:128], description=text)
     return cast("Message", bad)
 
 

@@ -124,6 +124,7 @@ def to_status(error: SealaneError, error_id: str | None = None, *, request_id: s
 
 def _bounded_text(text: str) -> str:
     """``text`` whose percent-encoded form (gRPC's ``grpc-message``) has at most :data:`_MAX_TEXT_BYTES`."""
+    text = text.encode(errors="replace").decode()  # a lone surrogate can't be sent
     used = 0
     for position, character in enumerate(text):
         used += len(quote(character, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~", errors="replace"))

@@ -1,0 +1,139 @@
+"""No promise on a store that lies: the probe's verdict at start-up, and afterwards whether the store is there.
+
+Protocol.md section 2: a negative verdict ends the process, naming the guarantee that is missing, unless an operator
+accepted that very weakness in the settings; a store out of reach is no verdict: alive, not ready, and asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Protocol
+
+from sealane.logs import get_logger
+from sealane.store import keys
+from sealane.store.port import NoSuchKey, ObjectStore, StoreError
+
+CONDITION = "store"
+"""The readiness condition that the gate keeps."""
+
+_REACH_KEY = keys.PROBE + "reach"
+"""Never written: a HEAD that answers 404 has been to the store and back, for the price of one lookup."""
+
+_log = get_logger(__name__)
+
+
+class Verdict(Protocol):
+    """What was found of one guarantee, "R1"…"R6"."""
+
+    @property
+    def guarantee(self) -> str: ...
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def detail(self) -> str: ...
+
+
+class Report(Protocol):
+    """What the probe found: see :mod:`sealane.store.probe`."""
+
+    @property
+    def verdicts(self) -> Sequence[Verdict]: ...
+
+
+class Conditions(Protocol):
+    """Where to say whether the store is usable: :class:`sealane.rpc.health.Readiness`."""
+
+    def set(self, ready: bool, why: str = "", *, of: str = ...) -> None: ...
+
+
+class StoreRefused(Exception):
+    """The store lacks a guarantee that nobody accepted to lack. ``str()`` names each, and what was seen."""
+
+    def __init__(self, report: Report, missing: Collection[str]) -> None:
+        self.report = report
+        self.missing = tuple(sorted(missing))
+        seen = "; ".join(f"{v.guarantee}: {v.detail}" for v in report.verdicts if v.guarantee in missing)
+        super().__init__(
+            f"the object store does not give {', '.join(self.missing)} (docs/protocol.md, section 2): {seen}. "
+            f"Use another store. Setting SEALANE_ACCEPT_WEAK_STORE={','.join(self.missing)} accepts the loss of data."
+        )
+
+
+class ProbeGate:
+    """Closed until the store is proven; :meth:`run` for as long as the process serves.
+
+    ``report`` is None until there is a verdict; ``accepted`` says whether calls may be served.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        probe: Callable[[], Awaitable[Report]],
+        readiness: Conditions,
+        *,
+        rng: random.Random,
+        accept: Collection[str] = (),
+        first_pause: float = 0.5,
+        longest_pause: float = 15.0,
+        watch_seconds: float = 10.0,
+        reach_timeout: float = 5.0,
+    ) -> None:
+        """``probe()`` answers a report, or raises StoreError if the store is out of reach. Times in seconds.
+
+        ``accept`` names guarantees that may be missing. The pauses between probes double from ``first_pause`` to
+        ``longest_pause``, with full jitter; once accepted, the store is looked for every ``watch_seconds``.
+        """
+        self._store = store
+        self._probe = probe
+        self._readiness = readiness
+        self._rng = rng
+        self._accept = frozenset(accept)
+        self._first_pause = first_pause
+        self._longest_pause = longest_pause
+        self._watch_seconds = watch_seconds
+        self._reach_timeout = reach_timeout
+        self.report: Report | None = None
+        self.accepted = False
+
+    async def run(self) -> None:
+        """Probe until there is a verdict, then watch, until cancelled. Raises StoreRefused."""
+        self.report = await self._verdict()
+        missing = {v.guarantee for v in self.report.verdicts if not v.ok}
+        if missing - self._accept:
+            raise StoreRefused(self.report, missing - self._accept)
+        if missing:
+            _log.error("weak_store_accepted", alarm=True, missing=sorted(missing), consequence="data may be lost")
+        _log.info("store_accepted", guarantees={v.guarantee: v.ok for v in self.report.verdicts})
+        self.accepted = True
+        self._readiness.set(True, of=CONDITION)
+        await self._watch()
+
+    async def _verdict(self) -> Report:
+        ceiling = self._first_pause
+        while True:
+            try:
+                return await self._probe()
+            except StoreError as error:
+                _log.warning("store_out_of_reach", error=type(error).__name__, detail=error.detail)
+                self._readiness.set(False, f"out of reach: {type(error).__name__}", of=CONDITION)
+            await asyncio.sleep(self._rng.uniform(ceiling / 2, ceiling))
+            ceiling = min(2 * ceiling, self._longest_pause)
+
+    async def _watch(self) -> None:
+        """Not ready while the store does not answer. Two misses in a row: one alone may be a hiccup under load."""
+        misses = 0
+        while True:
+            await asyncio.sleep(self._rng.uniform(0.5, 1.0) * self._watch_seconds)
+            try:
+                await self._store.head(_REACH_KEY, timeout=self._reach_timeout)
+            except NoSuchKey:
+                misses = 0
+            except StoreError as error:
+                misses += 1
+                if misses == 2:
+                    _log.warning("store_away", error=type(error).__name__, detail=error.detail)
+                    self._readiness.set(False, f"away: {type(error).__name__}", of=CONDITION)
+            if misses == 0:
+                self._readiness.set(True, of=CONDITION)
