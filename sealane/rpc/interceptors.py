@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
 from grpc import aio
@@ -25,6 +25,7 @@ from sealane.rpc.call import Call, enter_call
 from sealane.rpc.status import REQUEST_ID_KEY
 from sealane.store.deadline import Deadline
 
+T = TypeVar("T")
 Metadata = Iterable[tuple[str, str | bytes]]
 Identity = Callable[[Metadata], tuple[Tenant, str]]
 """(tenant, subject) of a call's verified identity; raises Unauthenticated or PermissionDenied."""
@@ -161,14 +162,14 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
         make = grpc.stream_unary_rpc_method_handler if requests else grpc.unary_unary_rpc_method_handler
         return make(unary, request_deserializer=requests, response_serializer=None)
 
-    async def _run(self, method: str, context: Context, streaming: bool, work: Callable[[], Awaitable[Any]]) -> Any:
+    async def _run(self, method: str, context: Context, streaming: bool, work: Callable[[], Awaitable[T]]) -> T:
         metadata = context.invocation_metadata() or ()
         request_id = self._request_id(metadata)
         clear_contextvars()
         bind_contextvars(request_id=request_id)
         context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
 
-        async def admitted() -> Any:
+        async def admitted() -> T:
             self._admit(method)
             tenant, subject = self._identity(metadata)
             bind_contextvars(tenant=tenant, subject=subject)
