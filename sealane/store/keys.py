@@ -41,6 +41,7 @@ _INDEX = re.compile(r"[0-9]{8}", re.ASCII)
 _SESSION_KEY = re.compile(
     r"\.sealane/(?P<tenant>[a-z0-9][a-z0-9-]{0,62})/sessions/(?P<session>[0-9a-f]{32})/(?P<rest>.+)", re.ASCII | re.S
 )
+_REQUEST_KEY = re.compile(r"\.sealane/(?P<tenant>[a-z0-9][a-z0-9-]{0,62})/requests/[0-9a-f]{64}\.json", re.ASCII)
 _OBJECT_KEY = re.compile(
     r"(?P<tenant>[a-z0-9][a-z0-9-]{0,62})/by-session/(?P<session>[0-9a-f]{32})/(?P<rest>[^/]+)", re.ASCII | re.S
 )
@@ -119,6 +120,12 @@ def parse_receipt(key: str) -> Receipt:
     if not name or (not etag.startswith("~") and not _ETAG.fullmatch(etag)):
         raise BadRecord(private=f"receipt key with a malformed ETag: {key!r}")
     return parsed
+
+
+def parse_request_key(key: str) -> Tenant | None:
+    """Whose request record a key is; None if it is none."""
+    match = _REQUEST_KEY.fullmatch(key)
+    return None if match is None else Tenant(match["tenant"])
 
 
 class SessionKey(NamedTuple):

@@ -1,0 +1,44 @@
+"""W6: what belongs to no session - uploads that nobody completes, and request ids out of their time.
+
+Records without a session.json are the other half of W6; the patrol meets them in its listing (:mod:`.patrol`).
+An object is never deleted here, whatever its records ⚠.
+"""
+
+from __future__ import annotations
+
+from assembly_service.confirmed import abort_confirmed
+from assembly_service.events import Events
+from sealane.domain.ids import SessionId, Tenant
+from sealane.store import keys
+from sealane.store.deadline import Deadline
+from sealane.store.port import ListedUpload
+from sealane.store.retry import RetryingStore
+from sealane.store.session_records import SessionRecords
+
+
+class Orphans:
+    """Judges single uploads."""
+
+    def __init__(self, store: RetryingStore, records: SessionRecords, *, events: Events) -> None:
+        self._store = store
+        self._records = records
+        self._events = events
+
+    async def upload(self, upload: ListedUpload, deadline: Deadline) -> bool:
+        """Abort ``upload`` if it is certain that no commit can ever name it; answer whether it was.
+
+        At a key of its own: session.json gone → aborted. Else only if multipart.json **is there and names another**:
+        absent proves nothing, for its writer may be about to write it ⚠. Other keys are not ours to judge.
+        """
+        owner = keys.parse_object_key(upload.key)
+        if owner is None or not await self._is_orphan(owner.tenant, owner.session, upload.upload_id, deadline):
+            return False
+        await abort_confirmed(self._store, upload.key, upload.upload_id, deadline)
+        self._events.note("orphaned upload aborted", tenant=owner.tenant, session_id=owner.session)
+        return True
+
+    async def _is_orphan(self, tenant: Tenant, session: SessionId, upload_id: str, deadline: Deadline) -> bool:
+        multipart = await self._records.multipart(tenant, session, deadline)
+        if await self._records.session(tenant, session, deadline) is None:
+            return True
+        return multipart is not None and multipart.record.upload_id != upload_id

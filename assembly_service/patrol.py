@@ -1,0 +1,201 @@
+"""The sweeper: when, and over what. One in every replica, no leader, each at its own jittered pace (section 7).
+
+A frequent pass takes what is not done; a rare full pass takes everything, and what belongs to nobody (W6). One bad
+record never stops a pass: it raises an alarm, and the pass goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from assembly_service.confirmed import delete_confirmed
+from assembly_service.events import Events
+from assembly_service.listing import ListedRequest, ListedSession, list_records
+from assembly_service.orphans import Orphans
+from assembly_service.retention import Retention
+from assembly_service.sweep import Sweep
+from sealane.domain.errors import ChunkNeeded, RetryLater, SealaneError, SessionLost, SessionNotFound
+from sealane.domain.ids import SessionId, Tenant
+from sealane.domain.records import DoneRecord
+from sealane.store import keys
+from sealane.store.deadline import Deadline
+from sealane.store.port import OutcomeUnknown, StoreError, WriteConflict
+from sealane.store.retry import RetryingStore
+from sealane.store.session_records import SessionRecords
+
+T = TypeVar("T")
+
+_KICKS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often and how hard. Times in seconds."""
+
+    interval: float = 60.0
+    """Between two passes; each time another 0.5–1.5 of it, so that replicas drift apart."""
+    full_interval: float = 6 * 3600.0
+    """Between two full passes, likewise."""
+    at_once: int = 4
+    """Sessions worked on side by side."""
+    page_seconds: float = 60.0
+    """Until a page of a LIST must be there."""
+    session_seconds: float = 300.0
+    """Until one session must be done with; the next pass goes on."""
+
+
+_Seen = tuple[frozenset[str], bool]
+
+
+class Patrol:
+    """Runs passes, and between them looks at sessions that it was told of."""
+
+    def __init__(
+        self,
+        store: RetryingStore,
+        records: SessionRecords,
+        *,
+        sweep: Sweep,
+        orphans: Orphans,
+        rng: random.Random,
+        events: Events,
+        retention: Retention,
+        pace: Pace | None = None,
+    ) -> None:
+        self._store = store
+        self._records = records
+        self._sweep = sweep
+        self._orphans = orphans
+        self._rng = rng
+        self._events = events
+        self._retention = retention
+        self._pace = pace or Pace()
+        self._kicked: asyncio.Queue[tuple[Tenant, SessionId]] = asyncio.Queue(_KICKS)
+        self._rest: dict[SessionId, tuple[_Seen, datetime]] = {}
+
+    def kick(self, tenant: Tenant, session: SessionId) -> None:
+        """Look at this session soon. Best effort: if too many wait, the next pass finds it."""
+        with contextlib.suppress(asyncio.QueueFull):
+            self._kicked.put_nowait((tenant, session))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._passes(), name="sweeper passes")
+            tasks.create_task(self._kicks(), name="sweeper kicks")
+
+    async def _passes(self) -> None:
+        loop = asyncio.get_running_loop()
+        full_at = loop.time() + self._rng.uniform(0.0, self._pace.full_interval)
+        while True:
+            await asyncio.sleep(self._pace.interval * self._rng.uniform(0.5, 1.5))
+            full = loop.time() >= full_at
+            try:
+                await self.sweep(full=full)
+            except StoreError as error:
+                self._report("a pass of the sweeper was cut short", error)
+                continue
+            if full:
+                full_at = loop.time() + self._pace.full_interval * self._rng.uniform(0.5, 1.5)
+
+    async def _kicks(self) -> None:
+        while True:
+            tenant, session = await self._kicked.get()
+            await self._guarded(partial(self._sweep.session, tenant, session), tenant, session)
+
+    async def sweep(self, *, full: bool) -> None:
+        """One pass. Raises the port's errors if it can't even list; all others concern one session and are reported."""
+        limiter = asyncio.Semaphore(self._pace.at_once)
+        resting: dict[SessionId, tuple[_Seen, datetime]] = {}
+
+        async def look(listed: ListedSession) -> None:
+            try:
+                await self._look(listed, resting, full=full)
+            finally:
+                limiter.release()
+
+        async with (
+            asyncio.TaskGroup() as tasks,
+            contextlib.aclosing(
+                list_records(self._store, page_seconds=self._pace.page_seconds, requests=full)
+            ) as listing,
+        ):
+            async for listed in listing:
+                if isinstance(listed, ListedRequest):
+                    await self._request(listed)
+                    continue
+                await limiter.acquire()
+                tasks.create_task(look(listed))
+        self._rest = resting
+        if full:
+            await self._uploads()
+
+    async def _look(
+        self, listed: ListedSession, resting: dict[SessionId, tuple[_Seen, datetime]], *, full: bool
+    ) -> None:
+        names = frozenset(listed.records)
+        decided = keys.DECISION in names
+        seen: _Seen = (names, decided and listed.receipts)
+        rest = self._rest.get(listed.session)
+        if not full and keys.SESSION in names:
+            if keys.DONE in names:
+                return  # done sessions wait for the full pass
+            if rest is not None and rest[0] == seen and self._store.now() <= rest[1]:
+                resting[listed.session] = rest
+                return
+        until = await self._guarded(partial(self._due, listed), listed.tenant, listed.session)
+        if until is not None:
+            resting[listed.session] = (seen, until)
+
+    async def _due(self, listed: ListedSession, deadline: Deadline) -> datetime | None:
+        names = set(listed.records)
+        if not listed.receipts and names >= {keys.SESSION, keys.DECISION, keys.DONE} and keys.DELETED not in names:
+            done = await self._records.done(listed.tenant, listed.session, deadline)
+            if done is not None and isinstance(done.record, DoneRecord):
+                return None  # W7 has nothing left to do: it stays as long as its object
+        return await self._sweep.session(listed.tenant, listed.session, deadline)
+
+    async def _request(self, listed: ListedRequest) -> None:
+        """A request_id older than its retention is forgotten."""
+
+        async def forget(deadline: Deadline) -> None:
+            if self._store.now() > listed.last_modified + self._retention.requests:
+                await delete_confirmed(self._store, listed.key, deadline)
+
+        await self._guarded(forget)
+
+    async def _uploads(self) -> None:
+        """W6, of all multipart uploads in the bucket."""
+        cursor: str | None = None
+        while True:
+            page = await self._store.list_uploads("", Deadline.after(self._pace.page_seconds), cursor=cursor)
+            for upload in page.uploads:
+                await self._guarded(partial(self._orphans.upload, upload))
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    async def _guarded(self, work: Callable[[Deadline], Awaitable[T]], *whose: str) -> T | None:
+        """``work``'s answer; None if it failed, which is reported and stops nothing."""
+        try:
+            return await work(Deadline.after(self._pace.session_seconds))
+        except SessionNotFound:
+            return None
+        except (SealaneError, StoreError) as error:
+            self._report("a session could not be swept", error, *whose)
+            return None
+
+    def _report(self, event: str, error: SealaneError | StoreError, *whose: str) -> None:
+        facts = dict(zip(("tenant", "session_id"), whose, strict=False))
+        detail = (error.private or error.message) if isinstance(error, SealaneError) else error.detail
+        # These pass by themselves, or were alarmed where they were found.
+        expected = isinstance(error, OutcomeUnknown | WriteConflict | RetryLater | ChunkNeeded | SessionLost)
+        tell = self._events.note if expected else self._events.alarm
+        tell(event, kind=type(error).__name__, detail=detail, **facts)
