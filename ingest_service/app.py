@@ -1,0 +1,202 @@
+"""The composition root of ingest: everything is made here, once, and handed to whoever needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+from ingest_service.admission import MemoryBudget, Slots
+from ingest_service.create import SessionCreator
+from ingest_service.hashing import ChunkCv, ChunkHasher
+from ingest_service.multipart import MultipartUploads
+from ingest_service.outcome_client import GrpcOutcomeClient
+from ingest_service.part_upload import PartUploads
+from ingest_service.receipts import Receipts
+from ingest_service.receive import Patience, StreamServices
+from ingest_service.servicer import SERVICE, IngestServicer, register
+from ingest_service.session_list import SessionLister
+from ingest_service.sessions import OutcomeClient, Sessions
+from ingest_service.settings import IngestSettings
+from ingest_service.standing import Standing
+from ingest_service.statistics import Statistics
+from ingest_service.task_scope import TaskScope
+from ingest_service.watch import Watcher, WatchPace
+from sealane import logs
+from sealane.domain import ids
+from sealane.domain.ids import Entropy
+from sealane.domain.limits import Limits
+from sealane.rpc.channel import channel
+from sealane.rpc.health import Readiness
+from sealane.rpc.interceptors import StaticIdentity, server_interceptors
+from sealane.rpc.server import MAX_FRAME_MESSAGE_BYTES, serve
+from sealane.store.backoff import RetryBudget, RetryPolicy
+from sealane.store.gate import ProbeGate, Report
+from sealane.store.port import ObjectStore
+from sealane.store.probe import probe
+from sealane.store.retry import RetryingStore
+from sealane.store.s3 import S3Settings, S3Store
+from sealane.store.session_records import SessionRecords
+
+
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """One replica without its server. ``scope`` must be entered before the first stream, and left last."""
+
+    servicer: IngestServicer
+    memory: MemoryBudget
+    streams: Slots
+    watchers: Slots
+    statistics: Statistics
+    scope: TaskScope
+
+    def drain(self) -> None:
+        """Streams finish the chunk in hand, watches end."""
+        self.streams.drain()
+        self.watchers.drain()
+
+
+def compose(
+    settings: IngestSettings,
+    *,
+    store: ObjectStore,
+    outcome: OutcomeClient,
+    chunk_cv: ChunkCv,
+    executor: Executor | None,
+    entropy: Entropy,
+    rng: random.Random,
+    limits: Limits,
+    report: Callable[[], Report | None],
+) -> Ingest:
+    """Everything between the wire and the store's port; nothing in here knows which store or which executor it is."""
+    policy = RetryPolicy(attempt_seconds=settings.s3_attempt_seconds, part_seconds=settings.s3_part_seconds)
+    retrying = RetryingStore(store, rng=rng, policy=policy, budget=RetryBudget())
+    records = SessionRecords(retrying)
+    statistics = Statistics()
+    receipts = Receipts(retrying, executor)
+    standing = Standing(records, limits, cached_sessions=settings.cached_sessions)
+    scope = TaskScope(grace=settings.drain_seconds)
+    memory = MemoryBudget(settings.memory_budget, max_wait=settings.memory_wait_seconds)
+    streams = Slots(settings.max_streams, "upload streams")
+    watchers = Slots(settings.max_watchers, "watchers")
+    sessions = Sessions(
+        records=records,
+        receipts=receipts,
+        outcome=outcome,
+        limits=limits,
+        bucket=store.bucket,
+        outcome_seconds=settings.outcome_seconds,
+    )
+    parts = PartUploads(
+        store=retrying,
+        standing=standing,
+        receipts=receipts,
+        multipart=MultipartUploads(retrying, records, cached=settings.cached_sessions),
+        hasher=ChunkHasher(chunk_cv, executor),
+        statistics=statistics,
+        scope=scope,
+        seconds=settings.chunk_store_seconds,
+        at_once=settings.parts_at_once,
+    )
+    servicer = IngestServicer(
+        creator=SessionCreator(
+            records=records, limits=limits, entropy=entropy, statistics=statistics, bucket=store.bucket
+        ),
+        sessions=sessions,
+        lister=SessionLister(store=retrying, records=records, sessions=sessions, limits=limits),
+        watcher=Watcher(sessions, watchers, WatchPace(settings.watch_seconds, settings.watch_heartbeat_seconds)),
+        receipts=receipts,
+        stream_services=StreamServices(
+            limits=limits,
+            standing=standing,
+            receipts=receipts,
+            memory=memory,
+            chunks=parts,
+            patience=Patience(settings.stream_idle_seconds, settings.stream_min_rate),
+            parts_in_flight=settings.parts_in_flight,
+        ),
+        streams=streams,
+        statistics=statistics,
+        report=report,
+        now=store.now,
+    )
+    return Ingest(servicer, memory, streams, watchers, statistics, scope)
+
+
+async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  # noqa: B008 - frozen
+    """Serve until a signal; the process's exit code. ``settings.default_ttl`` replaces the limits' own."""
+    logs.configure(settings.log_level, settings.log_format, "ingest")
+    # The kernel costs 150 MiB and 2 s, and only this service needs it: so neither tests nor the simulation load it.
+    from sealane.domain.blake3_kernel import chunk_cv, compile_kernel
+
+    rng = random.SystemRandom()
+    entropy: Entropy = os.urandom  # noqa: TID251 - the composition root: entropy is injected from here
+    store = S3Store(_s3_settings(settings))
+    readiness = Readiness()
+    gate = ProbeGate(
+        store, partial(probe, store, entropy=entropy), readiness, rng=rng, accept=settings.accepted_weaknesses
+    )
+    drain = asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(store.aclose)
+        executor = stack.enter_context(ThreadPoolExecutor(_hashing_threads(), thread_name_prefix="hash"))
+        await asyncio.get_running_loop().run_in_executor(executor, compile_kernel)
+        peer = await stack.enter_async_context(channel(settings.peer))
+        ingest = compose(
+            settings,
+            store=store,
+            outcome=GrpcOutcomeClient(peer),
+            chunk_cv=chunk_cv,
+            executor=executor,
+            entropy=entropy,
+            rng=rng,
+            limits=replace(limits, default_ttl=settings.default_ttl),
+            report=lambda: gate.report,
+        )
+        await stack.enter_async_context(ingest.scope)
+        return await serve(
+            name="ingest",
+            settings=settings,
+            register=partial(register, ingest.servicer),
+            service_names=(SERVICE,),
+            interceptors=server_interceptors(
+                identity=StaticIdentity(ids.tenant(settings.tenant)),
+                settings=settings,
+                log=logs.get_logger("ingest"),
+                counters=ingest.statistics,
+                drain=drain,
+                gate=gate,
+            ),
+            readiness=readiness,
+            drain=drain,
+            background=(gate.run(), _drain(ingest, drain)),
+            max_message_bytes=MAX_FRAME_MESSAGE_BYTES,
+        )
+
+
+async def _drain(ingest: Ingest, drain: asyncio.Event) -> None:
+    await drain.wait()
+    ingest.drain()
+
+
+def _hashing_threads() -> int:
+    """One a processor, and two at least: a chunk's hashing must not wait for a coverage being merged."""
+    return max(2, len(os.sched_getaffinity(0)))
+
+
+def _s3_settings(settings: IngestSettings) -> S3Settings:
+    access, secret = settings.s3_access_key, settings.s3_secret_key
+    return S3Settings(
+        endpoint=settings.s3_endpoint,
+        bucket=settings.s3_bucket,
+        region=settings.s3_region,
+        access_key=access.get_secret_value() if access else None,
+        secret_key=secret.get_secret_value() if secret else None,
+        ca_file=settings.s3_ca_file,
+        max_connections=settings.s3_max_connections,
+    )

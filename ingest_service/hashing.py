@@ -1,0 +1,58 @@
+"""All that is computed over a chunk's bytes, in one trip off the event loop.
+
+BLAKE3 (what the client declared), SHA-256 (what the store checks) and the chaining value (what merges into the
+object's digest) all let go of the interpreter lock, so the loop goes on receiving meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from sealane.domain.errors import ChunkCorrupt
+
+ChunkCv = Callable[[memoryview, int, int], bytes]
+"""(data, index, chunk_size) -> 32 bytes: :func:`sealane.domain.blake3_kernel.chunk_cv`, or the reference in tests."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkHashes:
+    """32 bytes each."""
+
+    blake3: bytes
+    sha256: bytes
+    chaining_value: bytes
+
+
+class ChunkHasher:
+    """Verifies chunks. The executor is the caller's to shut down."""
+
+    def __init__(self, chunk_cv: ChunkCv, executor: Executor | None) -> None:
+        self._chunk_cv = chunk_cv
+        self._executor = executor
+
+    async def verify(self, data: memoryview, index: int, chunk_size: int, declared: bytes) -> ChunkHashes:
+        """The hashes of ``data``; ChunkCorrupt if its BLAKE3 is not ``declared``.
+
+        When this ends, by cancellation too, nothing looks at ``data`` any more.
+        """
+        loop = asyncio.get_running_loop()
+        job = loop.run_in_executor(self._executor, self._hash, data, index, chunk_size, declared)
+        try:
+            return await asyncio.shield(job)
+        except asyncio.CancelledError:
+            await asyncio.wait([job])  # milliseconds; the buffer may be someone else's after this
+            if not job.cancelled():
+                job.exception()
+            raise
+
+    def _hash(self, data: memoryview, index: int, chunk_size: int, declared: bytes) -> ChunkHashes:
+        actual = blake3(data).digest()
+        if actual != declared:
+            raise ChunkCorrupt.digest(index, declared=declared, actual=actual)
+        return ChunkHashes(actual, hashlib.sha256(data).digest(), self._chunk_cv(data, index, chunk_size))

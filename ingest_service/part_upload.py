@@ -1,0 +1,158 @@
+"""A chunk that has arrived whole, from its verification to its receipt (protocol.md section 4, steps 3 to 6).
+
+Runs in a scope of the service's own: a client that goes away takes nothing back that it has sent. Whatever stops
+here before the receipt leaves bytes that no receipt names, hence no chunk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ingest_service.admission import Lease
+from ingest_service.hashing import ChunkHasher, ChunkHashes
+from ingest_service.multipart import MultipartUploads
+from ingest_service.receipts import Receipts
+from ingest_service.standing import Standing, UploadTarget
+from ingest_service.statistics import Statistics
+from ingest_service.task_scope import TaskScope
+from sealane.domain.chunks import Receipt
+from sealane.domain.decision import Decision
+from sealane.domain.errors import ChunkConflict, SessionLost, SessionSealed, StoreUnavailable
+from sealane.domain.states import SessionState
+from sealane.store.deadline import Deadline
+from sealane.store.port import ChecksumMismatch, NoSuchUpload
+from sealane.store.retry import RetryingStore
+
+CHECKSUM_ATTEMPTS = 3
+"""UploadParts of bytes that were verified here and arrived at the store as others."""
+
+
+class ChunkStatus(StrEnum):
+    """What became of a chunk. All of them mean that it is verified and durable."""
+
+    STORED = "STORED"
+    DUPLICATE = "DUPLICATE"
+    MENDED = "MENDED"
+    """It belongs to a decision to commit, and its part was written again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivedChunk:
+    """``length`` bytes in ``buffer``, which is ``lease``'s; ``declared`` is the BLAKE3 that the client says they have.
+
+    ``buffer`` may be longer than the chunk.
+    """
+
+    index: int
+    length: int
+    declared: bytes
+    buffer: bytearray
+    lease: Lease
+
+
+class PartUploads:
+    """Stores chunks. ``seconds`` is how long one may take; ``at_once`` bounds the UploadParts in hand.
+
+    ``at_once`` stays below the store's connections, or records would wait behind parts.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: RetryingStore,
+        standing: Standing,
+        receipts: Receipts,
+        multipart: MultipartUploads,
+        hasher: ChunkHasher,
+        statistics: Statistics,
+        scope: TaskScope,
+        seconds: float,
+        at_once: int,
+    ) -> None:
+        self._store = store
+        self._standing = standing
+        self._receipts = receipts
+        self._multipart = multipart
+        self._hasher = hasher
+        self._statistics = statistics
+        self._scope = scope
+        self._seconds = seconds
+        self._hands = asyncio.Semaphore(at_once)
+
+    def start(self, target: UploadTarget, chunk: ArrivedChunk) -> asyncio.Task[ChunkStatus]:
+        """Take the chunk, and its lease, over.
+
+        The task raises ChunkCorrupt, ChunkConflict, SessionLost, what the session has become, or a store's error. The
+        lease is given back when it ends: the store's calls have let go of the buffer by then (I13).
+        """
+        task = self._scope.start(self._store_chunk(target, chunk), name=f"chunk {chunk.index} of {target.session}")
+        task.add_done_callback(lambda _: chunk.lease.release())
+        return task
+
+    async def _store_chunk(self, target: UploadTarget, chunk: ArrivedChunk) -> ChunkStatus:
+        deadline = Deadline.after(self._seconds)
+        data = memoryview(chunk.buffer)[: chunk.length]
+        hashes = await self._hasher.verify(data, chunk.index, target.plan.chunk_size, chunk.declared)
+        decision = await self._standing.decided(target, deadline)
+        if decision is not None:
+            return await self._mend(target, decision, chunk, data, hashes, deadline)
+        if await self._is_duplicate(target, chunk, deadline):
+            self._statistics.chunks_duplicate += 1
+            return ChunkStatus.DUPLICATE
+        upload_id = await self._multipart.ensure(target, deadline)
+        etag = await self._upload(target, upload_id, chunk.index, data, hashes, deadline)
+        receipt = Receipt(chunk.index, chunk.length, hashes.blake3, hashes.chaining_value, hashes.sha256, etag)
+        await self._receipts.put(target.tenant, target.session, receipt, deadline)
+        self._statistics.chunks_stored += 1
+        self._statistics.bytes_stored += chunk.length
+        return ChunkStatus.STORED
+
+    async def _is_duplicate(self, target: UploadTarget, chunk: ArrivedChunk, deadline: Deadline) -> bool:
+        """Step 4: other bytes under that index are a conflict, even if these very bytes are stored there, too."""
+        stored = await self._receipts.of_chunk(target.tenant, target.session, chunk.index, deadline)
+        for receipt in stored:
+            if receipt.blake3 != chunk.declared or receipt.length != chunk.length:
+                await self._standing.confirm(target, deadline)  # no negative answer about a session that is decided ⚠
+                raise ChunkConflict.of(chunk.index, stored=receipt.blake3, sent=chunk.declared)
+        return bool(stored)
+
+    async def _mend(
+        self,
+        target: UploadTarget,
+        decision: Decision,
+        chunk: ArrivedChunk,
+        data: memoryview,
+        hashes: ChunkHashes,
+        deadline: Deadline,
+    ) -> ChunkStatus:
+        """A decision to commit stands and is not done: its own chunks again, UploadPart only ⚠; no receipt."""
+        if not decision.accepts(chunk.index, chunk.length, hashes.blake3):
+            raise SessionSealed(state=SessionState.COMMITTING)
+        await self._upload(target, decision.upload_id, chunk.index, data, hashes, deadline)
+        return ChunkStatus.MENDED
+
+    async def _upload(
+        self,
+        target: UploadTarget,
+        upload_id: str,
+        index: int,
+        data: memoryview,
+        hashes: ChunkHashes,
+        deadline: Deadline,
+    ) -> str:
+        """UploadPart; the part's ETag."""
+        for _ in range(CHECKSUM_ATTEMPTS):
+            try:
+                async with self._hands:
+                    return await self._store.upload_part(
+                        target.record.key, upload_id, index + 1, data, deadline, sha256=hashes.sha256
+                    )
+            except ChecksumMismatch as error:
+                garbled = error
+            except NoSuchUpload as error:
+                # Completed, given up, or lost by the store: the records say which.
+                await self._standing.confirm(target, deadline)
+                raise SessionLost(private=f"no decision, and the store has no upload {upload_id}") from error
+        raise StoreUnavailable(private=f"part {index + 1} arrives garbled at the store: {garbled.detail}")

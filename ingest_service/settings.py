@@ -1,0 +1,65 @@
+"""What ingest is told beside the common settings: how much memory, how many streams, and how slow a client may be."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from sealane.config import Address, CommonSettings
+from sealane.domain.limits import Limits, MiB
+
+_LARGEST_CHUNK = Limits().max_chunk_bytes
+
+
+class IngestSettings(CommonSettings):
+    """Ingest's settings; times in seconds, sizes in bytes."""
+
+    service: ClassVar[str] = "INGEST"
+
+    listen: Address = "127.0.0.1:7301"
+    """Address for gRPC. Port 0 takes a free one and logs it."""
+    health_listen: Address = "127.0.0.1:7311"
+    """Address for grpc.health.v1 alone, for probes."""
+    peer: Address = "127.0.0.1:7302"
+    """Address of assembly."""
+    s3_max_connections: int = Field(default=32, ge=4, le=512)
+    """Connections to the store; three quarters of them may carry parts, the others are for records."""
+
+    memory_budget: int = Field(default=128 * MiB, ge=2 * _LARGEST_CHUNK)
+    """Bytes of chunks held at once, being received or on their way to the store; at least two of the largest chunk.
+
+    The memory of the process is then at most about
+
+        250 MiB (idle, with the compiled kernel) + 1.1 × memory_budget + 2 MiB × max_streams
+
+    where the last term is what gRPC's transport holds of a stream that is not being read. A stream at full speed uses
+    (parts_in_flight + 1) × chunk_size. When the budget is used up, streams wait, and then get OVERLOADED.
+    """
+    memory_wait_seconds: float = Field(default=10.0, gt=0, le=600)
+    """How long a stream may wait for memory before it is told OVERLOADED."""
+    max_streams: int = Field(default=64, ge=1, le=10_000)
+    """Upload streams at once; further ones get OVERLOADED."""
+    parts_in_flight: int = Field(default=4, ge=1, le=64)
+    """Chunks of one stream that may be on their way to the store while the next one arrives."""
+    stream_idle_seconds: float = Field(default=30.0, gt=0, le=3600)
+    """How long an upload stream may be silent."""
+    stream_min_rate: float = Field(default=16 * 1024, gt=0)
+    """Bytes a second: a chunk that arrives more slowly is given up, stream_idle_seconds apart."""
+    chunk_store_seconds: float = Field(default=300.0, gt=0, le=3600)
+    """How long storing one chunk may take, from its last byte to its receipt, whoever has left meanwhile."""
+    max_watchers: int = Field(default=256, ge=1, le=100_000)
+    """WatchSession calls at once; further ones get OVERLOADED."""
+    watch_seconds: float = Field(default=1.0, ge=0.05, le=60)
+    """How often a watched session is looked at while it changes."""
+    watch_heartbeat_seconds: float = Field(default=15.0, ge=0.1, le=300)
+    """How often an unchanged session is shown."""
+    outcome_seconds: float = Field(default=2.0, gt=0, le=60)
+    """How long GetSession waits for assembly to say what became of a session."""
+    cached_sessions: int = Field(default=4096, ge=1, le=1_000_000)
+    """Sessions whose immutable records are kept in memory, about 2 KiB each."""
+
+    @property
+    def parts_at_once(self) -> int:
+        """UploadParts in hand at once, of all streams: records must not wait behind parts."""
+        return max(1, self.s3_max_connections * 3 // 4)

@@ -1,0 +1,34 @@
+"""What an upload stream is made of, once it is off the wire (protocol.md section 4, wire.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first message, and only the first. ``session_id`` is as it came: not checked yet."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A piece of a chunk. ``data`` may be a view of the message it came in: copy it, and let go of the frame."""
+
+    chunk_index: int | None
+    offset: int
+    data: bytes | memoryview
+    blake3: bytes
+    """Empty but on the chunk's last frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A message that is neither. ``why`` is public."""
+
+    why: str
+
+
+StreamMessage: TypeAlias = Header | Frame | Malformed
