@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 from sealane.logs import get_logger
 from sealane.store import keys
-from sealane.store.port import NoSuchKey, ObjectStore, StoreError
+from sealane.store.port import NoSuchKey, ObjectStore, OutcomeUnknown, StoreError
+from sealane.store.probe import ProbeReport
 
 CONDITION = "store"
 """The readiness condition that the gate keeps."""
@@ -24,22 +25,7 @@ _REACH_KEY = keys.PROBE + "reach"
 _log = get_logger(__name__)
 
 
-class Verdict(Protocol):
-    """What was found of one guarantee, "R1"…"R6"."""
-
-    @property
-    def guarantee(self) -> str: ...
-    @property
-    def ok(self) -> bool: ...
-    @property
-    def detail(self) -> str: ...
-
-
-class Report(Protocol):
-    """What the probe found: see :mod:`sealane.store.probe`."""
-
-    @property
-    def verdicts(self) -> Sequence[Verdict]: ...
+Report = ProbeReport
 
 
 class Conditions(Protocol):
@@ -100,9 +86,7 @@ class ProbeGate:
     async def run(self) -> None:
         """Probe until there is a verdict, then watch, until cancelled. Raises StoreRefused."""
         self.report = await self._verdict()
-        missing = {v.guarantee for v in self.report.verdicts if not v.ok}
-        if missing - self._accept:
-            raise StoreRefused(self.report, missing - self._accept)
+        missing = frozenset(self.report.missing)
         if missing:
             _log.error("weak_store_accepted", alarm=True, missing=sorted(missing), consequence="data may be lost")
         _log.info("store_accepted", guarantees={v.guarantee: v.ok for v in self.report.verdicts})
@@ -111,10 +95,18 @@ class ProbeGate:
         await self._watch()
 
     async def _verdict(self) -> Report:
+        """A report that lacks nothing but what is accepted. Raises StoreRefused."""
         ceiling = self._first_pause
         while True:
             try:
-                return await self._probe()
+                report = await self._probe()
+                refused = frozenset(report.missing) - self._accept
+                if refused:
+                    self.report = report
+                    raise StoreRefused(report, refused)
+                if report.untried:  # beside an accepted weakness: the others must still be proven
+                    raise OutcomeUnknown(f"out of reach while trying {', '.join(report.untried)}")
+                return report
             except StoreError as error:
                 _log.warning("store_out_of_reach", error=type(error).__name__, detail=error.detail)
                 self._readiness.set(False, f"out of reach: {type(error).__name__}", of=CONDITION)
