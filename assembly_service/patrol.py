@@ -68,7 +68,9 @@ class Patrol:
         events: Events,
         retention: Retention,
         pace: Pace | None = None,
+        may_run: Callable[[], bool] = lambda: True,
     ) -> None:
+        """``may_run`` is asked before each pass: nothing is swept in a store that is not proven yet."""
         self._store = store
         self._records = records
         self._sweep = sweep
@@ -77,6 +79,7 @@ class Patrol:
         self._events = events
         self._retention = retention
         self._pace = pace or Pace()
+        self._may_run = may_run
         self._kicked: asyncio.Queue[tuple[Tenant, SessionId]] = asyncio.Queue(_KICKS)
         self._rest: dict[SessionId, tuple[_Seen, datetime]] = {}
 
@@ -96,6 +99,8 @@ class Patrol:
         full_at = loop.time() + self._rng.uniform(0.0, self._pace.full_interval)
         while True:
             await asyncio.sleep(self._pace.interval * self._rng.uniform(0.5, 1.5))
+            if not self._may_run():
+                continue
             full = loop.time() >= full_at
             try:
                 await self.sweep(full=full)
@@ -121,18 +126,20 @@ class Patrol:
             finally:
                 limiter.release()
 
-        async with (
-            asyncio.TaskGroup() as tasks,
-            contextlib.aclosing(
-                list_records(self._store, page_seconds=self._pace.page_seconds, requests=full)
-            ) as listing,
-        ):
-            async for listed in listing:
-                if isinstance(listed, ListedRequest):
-                    await self._request(listed)
-                    continue
-                await limiter.acquire()
-                tasks.create_task(look(listed))
+        cut_short: StoreError | None = None
+        listing = list_records(self._store, page_seconds=self._pace.page_seconds, requests=full)
+        async with asyncio.TaskGroup() as tasks, contextlib.aclosing(listing):
+            try:
+                async for listed in listing:
+                    if isinstance(listed, ListedRequest):
+                        await self._request(listed)
+                        continue
+                    await limiter.acquire()
+                    tasks.create_task(look(listed))
+            except StoreError as error:
+                cut_short = error  # what is in hand is finished first
+        if cut_short is not None:
+            raise cut_short
         self._rest = resting
         if full:
             await self._uploads()

@@ -1,0 +1,117 @@
+"""The composition root: the one place of assembly that knows every part, the real store and the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+
+from structlog.stdlib import BoundLogger
+
+from assembly_service.assembly import Assembly
+from assembly_service.receipts_client import GrpcReceiptsClient
+from assembly_service.servicer import AssemblyServicer
+from assembly_service.settings import AssemblySettings
+from sealane import logs
+from sealane.domain.ids import Tenant
+from sealane.domain.limits import Limits
+from sealane.rpc.channel import channel
+from sealane.rpc.health import Readiness
+from sealane.rpc.interceptors import StaticIdentity, server_interceptors
+from sealane.rpc.server import serve
+from sealane.store.backoff import RetryPolicy
+from sealane.store.gate import ProbeGate
+from sealane.store.probe import probe
+from sealane.store.retry import RetryingStore
+from sealane.store.s3 import S3Settings, S3Store
+from sealane.v1 import assembly_service_pb2
+
+SERVICE_NAME = assembly_service_pb2.DESCRIPTOR.services_by_name["AssemblyService"].full_name
+
+
+class LoggedEvents:
+    """Events as lines of the log; an alarm is an error line with ``alarm: true``."""
+
+    def __init__(self, log: BoundLogger) -> None:
+        self._log = log
+
+    def alarm(self, event: str, **facts: object) -> None:
+        self._log.error(event, alarm=True, **facts)
+
+    def note(self, event: str, **facts: object) -> None:
+        self._log.info(event, **facts)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What this replica counts since its start."""
+
+    errors_by_reason: Counter[str] = field(default_factory=Counter)
+
+
+async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> int:
+    """Serve until a signal; answer the process's exit code. ``limits`` are for tests with tiny chunks."""
+    limits = limits or Limits(default_ttl=settings.default_ttl)
+    log = logs.get_logger("assembly_service")
+    rng = random.Random(os.urandom(16))  # noqa: S311, TID251 - jitter, not secrets; this is where entropy enters
+    port = S3Store(s3_settings(settings))
+    policy = RetryPolicy(attempt_seconds=settings.s3_attempt_seconds, part_seconds=settings.s3_part_seconds)
+    readiness = Readiness()
+    drain = asyncio.Event()
+    gate = ProbeGate(
+        port,
+        lambda: probe(port, entropy=os.urandom),  # noqa: TID251 - see above
+        readiness,
+        rng=rng,
+        accept=settings.accepted_weaknesses,
+    )
+    ingest = channel(settings.peer)
+    try:
+        assembly = Assembly.on(
+            RetryingStore(port, rng=rng, policy=policy),
+            GrpcReceiptsClient(ingest, timeout=settings.receipts_timeout),
+            rng=rng,
+            events=LoggedEvents(log),
+            limits=limits,
+            retention=settings.retention,
+            pace=settings.pace,
+            policy=policy,
+            verify_block_bytes=settings.verify_block_bytes,
+            may_sweep=lambda: gate.accepted,
+        )
+        servicer = AssemblyServicer(assembly, limits=limits)
+        return await serve(
+            name="assembly",
+            settings=settings,
+            register=servicer.register,
+            service_names=[SERVICE_NAME],
+            interceptors=server_interceptors(
+                identity=StaticIdentity(Tenant(settings.tenant)),
+                settings=settings,
+                log=log,
+                counters=Counts(),
+                drain=drain,
+                gate=gate,
+            ),
+            readiness=readiness,
+            drain=drain,
+            background=[gate.run(), assembly.patrol.run()],
+        )
+    finally:
+        await ingest.close()
+        await port.aclose()
+
+
+def s3_settings(settings: AssemblySettings) -> S3Settings:
+    """What the adapter must be told."""
+    return S3Settings(
+        endpoint=settings.s3_endpoint,
+        bucket=settings.s3_bucket,
+        region=settings.s3_region,
+        access_key=settings.s3_access_key.get_secret_value() if settings.s3_access_key else None,
+        secret_key=settings.s3_secret_key.get_secret_value() if settings.s3_secret_key else None,
+        ca_file=settings.s3_ca_file,
+        max_connections=settings.s3_max_connections,
+    )

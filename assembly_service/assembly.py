@@ -1,0 +1,84 @@
+"""All parts of assembly put together, on any store and any source of receipts: what serves, and what is simulated."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from assembly_service.abort import Aborter
+from assembly_service.commit import Committer
+from assembly_service.events import Events
+from assembly_service.orphans import Orphans
+from assembly_service.outcome import Outcomes
+from assembly_service.patrol import Pace, Patrol
+from assembly_service.purge import Purge
+from assembly_service.retention import Retention
+from assembly_service.roll_forward import RollForward
+from assembly_service.sweep import Sweep
+from assembly_service.upload import Uploads
+from assembly_service.verify import ReceiptsClient, Verifier
+from assembly_service.verify_object import ObjectVerifier
+from sealane.domain.limits import Limits
+from sealane.store.backoff import RetryPolicy
+from sealane.store.retry import RetryingStore
+from sealane.store.session_records import SessionRecords
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """One replica's parts. They share nothing but the store; each may be called any number of times at once."""
+
+    records: SessionRecords
+    verifier: Verifier
+    committer: Committer
+    outcomes: Outcomes
+    aborter: Aborter
+    object_verifier: ObjectVerifier
+    sweep: Sweep
+    patrol: Patrol
+
+    @classmethod
+    def on(
+        cls,
+        store: RetryingStore,
+        receipts: ReceiptsClient,
+        *,
+        rng: random.Random,
+        events: Events,
+        limits: Limits | None = None,
+        retention: Retention | None = None,
+        pace: Pace | None = None,
+        policy: RetryPolicy | None = None,
+        verify_block_bytes: int = 1 << 20,
+        may_sweep: Callable[[], bool] = lambda: True,
+    ) -> Assembly:
+        """``rng`` jitters pauses and paces; nothing here makes ids. ``may_sweep``: see :class:`Patrol`."""
+        retention = retention or Retention()
+        records = SessionRecords(store)
+        verifier = Verifier(records, receipts, limits=limits or Limits())
+        roll_forward = RollForward(store, records, rng=rng, events=events, retention=retention, policy=policy)
+        purge = Purge(store, records, events=events, retention=retention)
+        sweep = Sweep(store, records, roll_forward=roll_forward, purge=purge, events=events, retention=retention)
+        return cls(
+            records=records,
+            verifier=verifier,
+            committer=Committer(
+                store, records, verifier=verifier, uploads=Uploads(store, records), roll_forward=roll_forward
+            ),
+            outcomes=Outcomes(store, records),
+            aborter=Aborter(records),
+            object_verifier=ObjectVerifier(store, records, events=events, block_bytes=verify_block_bytes),
+            sweep=sweep,
+            patrol=Patrol(
+                store,
+                records,
+                sweep=sweep,
+                orphans=Orphans(store, records, events=events),
+                rng=rng,
+                events=events,
+                retention=retention,
+                pace=pace,
+                may_run=may_sweep,
+            ),
+        )

@@ -1,0 +1,49 @@
+"""Ingest's StreamReceipts, by gRPC: what assembly asks of the other service, and all of it (protocol.md section 3)."""
+
+from __future__ import annotations
+
+import grpc
+
+from sealane.domain.chunks import Receipt
+from sealane.domain.errors import BadRecord, DeadlineExceeded, InternalError, PeerUnavailable
+from sealane.domain.ids import SessionId, Tenant
+from sealane.domain.limits import MAX_PARTS
+from sealane.rpc import convert
+from sealane.rpc.status import from_rpc_error
+from sealane.store.deadline import Deadline
+from sealane.v1 import ingest_service_pb2, ingest_service_pb2_grpc
+
+MAX_RECEIPTS = 8 * MAX_PARTS
+"""An index has one receipt, rarely two: more than this is no session's."""
+
+
+class GrpcReceiptsClient:
+    """Over ``channel``, which is the caller's to close and reconnects by itself."""
+
+    def __init__(self, channel: grpc.aio.Channel, *, timeout: float) -> None:
+        """``timeout`` in seconds: ingest's share of a call's deadline, at most."""
+        self._stub = ingest_service_pb2_grpc.IngestServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+        self._timeout = timeout
+
+    async def receipts(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> list[Receipt]:
+        """All receipts of the session. PeerUnavailable if ingest does not answer in time; SessionNotFound.
+
+        Until identity is configured both services serve one tenant, which no header names.
+        """
+        request = ingest_service_pb2.StreamReceiptsRequest(session_id=session)
+        call = self._stub.StreamReceipts(request, timeout=deadline.cap(self._timeout))
+        found: list[Receipt] = []
+        try:
+            async for batch in call:
+                found.extend(convert.receipt_from_proto(receipt) for receipt in batch.receipts)
+                if len(found) > MAX_RECEIPTS:
+                    raise BadRecord(private=f"ingest names more than {MAX_RECEIPTS} receipts of session {session}")
+        except grpc.aio.AioRpcError as error:
+            failure = from_rpc_error(error)
+            # No answer in time, or a bug of ingest's, is the peer's absence: nothing follows from it for the session.
+            if isinstance(failure, DeadlineExceeded | InternalError):
+                raise PeerUnavailable(private=f"ingest: {failure.message} {failure.private}") from error
+            raise failure from error
+        finally:
+            call.cancel()
+        return found

@@ -1,0 +1,99 @@
+"""AssemblyService as gRPC calls it. Thin: protos in, the service's own words, protos out; errors are the boundary's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TypeAlias
+
+import grpc
+from structlog.contextvars import bind_contextvars
+
+from assembly_service.assembly import Assembly
+from sealane.domain import ids
+from sealane.domain.ids import SessionId
+from sealane.domain.limits import Limits
+from sealane.domain.states import SessionState
+from sealane.rpc import convert
+from sealane.rpc.call import this_call
+from sealane.store.deadline import Deadline
+from sealane.v1 import assembly_service_pb2 as pb
+from sealane.v1 import assembly_service_pb2_grpc
+
+Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
+
+
+class AssemblyServicer(assembly_service_pb2_grpc.AssemblyServiceServicer):
+    """Raises domain and store errors; :mod:`sealane.rpc.boundary` answers them."""
+
+    def __init__(self, assembly: Assembly, *, limits: Limits) -> None:
+        self._assembly = assembly
+        self._limits = limits
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Make ``server`` serve this."""
+        assembly_service_pb2_grpc.add_AssemblyServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call]  # generated
+
+    async def VerifySession(  # noqa: N802 - the proto's name
+        self, request: pb.VerifySessionRequest, context: Context
+    ) -> pb.VerifySessionResponse:
+        session = _session(request.session_id)
+        parameters = convert.parameters_from_proto(request, limits=self._limits)
+        verified = await self._assembly.verifier.verify(this_call().tenant, session, parameters, this_call().deadline)
+        return pb.VerifySessionResponse(
+            state=convert.state_to_proto(verified.state),
+            chunk_count=verified.parameters.chunk_count,
+            size=verified.parameters.size,
+            blake3=verified.parameters.blake3,
+        )
+
+    async def CommitSession(  # noqa: N802 - the proto's name
+        self, request: pb.CommitSessionRequest, context: Context
+    ) -> pb.CommitSessionResponse:
+        session = _session(request.session_id)
+        parameters = convert.parameters_from_proto(request, limits=self._limits)
+        committed = await self._assembly.committer.commit(this_call().tenant, session, parameters, _in_time())
+        return pb.CommitSessionResponse(committed_object=convert.committed_to_proto(committed))
+
+    async def GetCommit(  # noqa: N802 - the proto's name
+        self, request: pb.GetCommitRequest, context: Context
+    ) -> pb.GetCommitResponse:
+        session = _session(request.session_id)
+        state, committed = await self._assembly.outcomes.outcome(this_call().tenant, session, this_call().deadline)
+        return pb.GetCommitResponse(
+            state=convert.state_to_proto(state),
+            committed_object=None if committed is None else convert.committed_to_proto(committed),
+        )
+
+    async def AbortSession(  # noqa: N802 - the proto's name
+        self, request: pb.AbortSessionRequest, context: Context
+    ) -> pb.AbortSessionResponse:
+        session = _session(request.session_id)
+        state = await self._assembly.aborter.abort(this_call().tenant, session, _in_time())
+        if state is SessionState.ABORTED:
+            self._assembly.patrol.kick(this_call().tenant, session)
+        return pb.AbortSessionResponse(state=convert.state_to_proto(state))
+
+    async def VerifyObject(  # noqa: N802 - the proto's name
+        self, request: pb.VerifyObjectRequest, context: Context
+    ) -> AsyncIterator[pb.VerifyObjectResponse]:
+        session = _session(request.session_id)
+        async for progress in self._assembly.object_verifier.verify(this_call().tenant, session, this_call().deadline):
+            yield pb.VerifyObjectResponse(
+                bytes_read=progress.bytes_read,
+                size=progress.size,
+                verified=progress.blake3 is not None,
+                blake3=progress.blake3 or b"",
+            )
+
+
+def _session(text: str) -> SessionId:
+    session = ids.session_id(text)
+    bind_contextvars(session_id=session)
+    return session
+
+
+def _in_time() -> Deadline:
+    """A little before the call's own deadline: "outcome unknown, repeat it" must be said before time is up."""
+    deadline = this_call().deadline
+    remaining = deadline.remaining()
+    return Deadline(deadline.at - min(0.1 * remaining, 0.25))
