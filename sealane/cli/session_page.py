@@ -1,0 +1,114 @@
+"""A session as people read it: `sealane status`, and the last word of `sealane watch`."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sealane.cli import text
+from sealane.cli.output import Output
+from sealane.domain.states import SessionState
+
+if TYPE_CHECKING:
+    from sealane.client.results import Session
+    from sealane.domain.coverage import Coverage
+    from sealane.domain.views import CommittedObject
+
+_MEANINGS = {
+    SessionState.OPEN: "chunks are welcome",
+    SessionState.COMMITTING: "the decision to commit is durable; any replica finishes it",
+    SessionState.COMMITTED: "the object is there, whole",
+    SessionState.DUPLICATE: "the key already held these bytes",
+    SessionState.ABORTED: "given up by request",
+    SessionState.EXPIRED: "older than its ttl",
+    SessionState.LOST: "the store lost bytes: upload again",
+    SessionState.DELETED: "removed by request",
+}
+
+
+def show(output: Output, session: Session) -> None:
+    """The whole page."""
+    now = datetime.now(UTC)
+    state = f"{session.state.value}: {_MEANINGS[session.state]}"
+    if session.outcome_unavailable:
+        state += " (assembly does not answer: this is what ingest itself can see)"
+    size = "not declared" if session.size is None else text.exact_size(session.size)
+    output.rows(
+        [
+            ("session", session.session_id),
+            ("state", state),
+            ("file", session.filename),
+            ("size", f"{size}, in chunks of {text.size(session.chunk_size)}"),
+            ("type", session.content_type),
+            ("metadata", ", ".join(f"{name}={value}" for name, value in session.metadata.items())),
+            ("created", f"{text.moment(session.create_time)}, {text.distance(session.create_time, now)}"),
+            ("expires", _expiry(session, now)),
+        ]
+    )
+    if session.coverage is not None:
+        output.line()
+        _show_coverage(output, session, session.coverage)
+    if session.committed_object is not None:
+        output.line()
+        show_object(output, session.committed_object)
+
+
+def show_object(output: Output, committed: CommittedObject) -> None:
+    """A committed object: where it is, and what it is."""
+    output.rows(
+        [
+            ("key", committed.key),
+            ("bucket", committed.bucket),
+            ("size", text.exact_size(committed.size)),
+            ("blake3", committed.blake3.hex()),
+            ("etag", committed.etag),
+            ("committed", text.moment(committed.commit_time)),
+        ]
+    )
+
+
+def coverage_line(output: Output, session: Session) -> str:
+    """Bar, share and counts in one line; "" without coverage."""
+    found = session.coverage
+    if found is None:
+        return ""
+    count = _count(session, found)
+    share = 100 * found.stored_chunks // count if count else 100
+    # While the size is unknown there is no end: only what came is known.
+    of = f"{found.stored_chunks} of {count}" if session.chunk_count is not None else f"{found.stored_chunks} so far"
+    percent = f" {share:>3}%" if session.chunk_count is not None else ""
+    return f"{output.bar(count, found.missing)}{percent}  {of} chunks, {text.size(found.stored_bytes)}"
+
+
+def _count(session: Session, found: Coverage) -> int:
+    if session.chunk_count is not None:
+        return session.chunk_count
+    return found.stored_chunks + sum(gap.count for gap in found.missing)
+
+
+def _expiry(session: Session, now: datetime) -> str:
+    if session.state is not SessionState.OPEN:
+        return ""
+    return f"{text.moment(session.expire_time)}, {text.distance(session.expire_time, now)}"
+
+
+def _show_coverage(output: Output, session: Session, found: Coverage) -> None:
+    output.line(coverage_line(output, session))
+    missing = text.ranges(found.missing)
+    if session.missing_truncated and not missing.endswith("…"):
+        missing += ", …"
+    rows = [
+        ("missing", missing),
+        ("conflicting", ", ".join(str(index) for index in found.conflicting)),
+    ]
+    if found.prefix.chunks:
+        name = shlex.quote(session.filename)
+        rows += [
+            ("prefix", f"{text.exact_size(found.prefix.size)} in {found.prefix.chunks} chunks"),
+            ("blake3", found.prefix.blake3.hex()),
+            ("check", f"head -c {found.prefix.size} {name} | b3sum"),
+        ]
+    output.rows(rows)
+    if found.conflicting:
+        output.note("These chunks were sent with different bytes; the session can't be committed.")
