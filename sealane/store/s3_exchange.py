@@ -10,9 +10,10 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 from urllib.parse import SplitResult, quote
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -24,6 +25,8 @@ from sealane.store.port import OutcomeUnknown
 from sealane.store.s3_clock import StoreClock
 from sealane.store.s3_settings import S3Settings
 from sealane.store.s3_signing import Signer
+
+T = TypeVar("T")
 
 ERROR_BYTES = 64 << 10
 """More of a refusal's body isn't read."""
@@ -160,25 +163,29 @@ class Exchange:
 
     def converse(self) -> Answer:
         """Send, and read the whole answer."""
-        with self._failures():
-            return self._answer(self._begin(), self._request.max_answer_bytes)
+        return self._told(lambda: self._answer(self._begin(), self._request.max_answer_bytes))
 
     def open(self) -> Answer:
         """Send, and read the answer's head; its body too if it is a refusal, else :meth:`read` gives it."""
-        with self._failures():
+
+        def begin() -> Answer:
             response = self._begin()
             if 200 <= response.status < 300:
                 return Answer(response.status, response.headers, b"", False, self._clock_moved)
             return self._answer(response, ERROR_BYTES)
 
+        return self._told(begin)
+
     def read(self, block_bytes: int) -> bytes:
         """The next block of an opened answer, b"" at its end."""
-        with self._failures():
+
+        def block() -> bytes:
             assert self._response is not None
             assert self._socket is not None
             self._socket.settimeout(self._remaining())
-            block: bytes = self._response.read(block_bytes)
-            return block
+            return self._response.read(block_bytes)
+
+        return self._told(block)
 
     def end(self) -> None:
         """Give the connection back, or close it if anything is left on it."""
@@ -195,12 +202,13 @@ class Exchange:
                 self._response.close()
             connection.close()
 
-    @contextlib.contextmanager
-    def _failures(self) -> Iterator[None]:
+    def _told(self, work: Callable[[], T]) -> T:
         try:
-            yield
+            return work()
         except _FAILURES as error:
-            raise OutcomeUnknown(f"{self._request}: {type(error).__name__}: {error}") from error
+            failure = OutcomeUnknown(f"{self._request}: {type(error).__name__}: {error}")
+        # Outside the handler, so without the cause: its traceback would keep views of the caller's buffer (I13).
+        raise failure
 
     def _begin(self) -> HTTPResponse:
         endpoint, request = self._endpoint, self._request
