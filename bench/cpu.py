@@ -1,0 +1,29 @@
+"""What an upload costs: CPU of ingest for each GiB, its memory, and for information the client's and the store's."""
+
+from __future__ import annotations
+
+from bench.rounds import Rounds
+from bench.table import Report, Row, at_most
+from sealane.domain.limits import GiB, MiB
+
+INGEST_CPU = at_most(3.0)
+INGEST_RSS = at_most(400)
+
+
+def report(rounds: Rounds) -> Report:
+    size = rounds.size / GiB
+    rows: list[Row] = []
+    for streams, uploads in rounds.sealane.items():
+        plural = f"{streams} stream{'s' * (streams > 1)}"
+        rows.append(Row.of(f"ingest, {plural}", [u.ingest_cpu / size for u in uploads], "CPU s/GiB", INGEST_CPU))
+        rows.append(Row.of(f"client, {plural}", [u.client_cpu / size for u in uploads], "CPU s/GiB"))
+        rows.append(Row.of(f"store, {plural}", [u.store_cpu / size for u in uploads], "CPU s/GiB"))
+    rows.append(Row.of("minio's client", [u.client_cpu / size for u in rounds.plain], "CPU s/GiB"))
+    rows.append(Row.of("store, under minio", [u.store_cpu / size for u in rounds.plain], "CPU s/GiB"))
+    rows.append(Row.of("RSS of ingest, at most since its start", rounds.ingest_peak_rss / MiB, "MiB", INGEST_RSS))
+    return Report(
+        "cpu",
+        "CPU (user + system) of each process for each GiB uploaded, and ingest's memory",
+        rows,
+        ("The peak of RSS (VmHWM) includes the compilation at start and the rounds of four streams.",),
+    )
