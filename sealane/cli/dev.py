@@ -15,7 +15,7 @@ from sealane.cli.endpoints import DEFAULT_ASSEMBLY, DEFAULT_INGEST
 from sealane.cli.exit_codes import ExitCode
 from sealane.cli.failures import CommandFailed
 from sealane.cli.output import Output, table
-from sealane.dev.cluster_file import DEFAULT_DIRECTORY
+from sealane.cluster_file import DEFAULT_DIRECTORY
 
 if TYPE_CHECKING:
     from sealane.dev.cluster import Cluster
@@ -67,8 +67,8 @@ def command(
     The first Ctrl-C (or SIGTERM) stops everything in good order, a second at once; nothing is left running either
     way, and the data stays under --dir for the next run.
     """
+    from sealane.cluster_file import AlreadyRunning
     from sealane.dev.cluster import Cluster
-    from sealane.dev.cluster_file import AlreadyRunning
     from sealane.dev.process import StartFailed
     from sealane.dev.seaweed import StoreNotInstalled
     from sealane.dev.signals import Stopped, stop_on_signal

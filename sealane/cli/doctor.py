@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sealane import cluster_file
 from sealane.cli.exit_codes import ExitCode
 from sealane.cli.failures import CommandFailed
 from sealane.cli.output import Output
-from sealane.dev import cluster_file
 
 if TYPE_CHECKING:
     from sealane.store.probe import ProbeReport, Verdict

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealane.dev import cluster_file
+from sealane import cluster_file
 
 DEFAULT_INGEST = "127.0.0.1:7301"
 DEFAULT_ASSEMBLY = "127.0.0.1:7302"

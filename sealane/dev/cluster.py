@@ -25,8 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sealane.dev import cluster_file
-from sealane.dev.cluster_file import ClusterInfo, StoreInfo
+from sealane import cluster_file
+from sealane.cluster_file import ClusterInfo, StoreInfo
 from sealane.dev.ports import LOOPBACK, free_ports
 from sealane.dev.process import StartFailed
 from sealane.dev.seaweed import SeaweedFS, SeaweedPorts

@@ -13,7 +13,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import sealane
-from sealane.dev.cluster_file import ServiceInfo
+from sealane.cluster_file import ServiceInfo
 from sealane.dev.process import ChildProcess
 
 Kind = Literal["ingest", "assembly"]

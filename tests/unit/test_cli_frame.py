@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from sealane import cluster_file
 from sealane.cli import endpoints
 from sealane.cli.__main__ import COMMANDS, run
 from sealane.cli.exit_codes import BY_REASON, MEANINGS, ExitCode
 from sealane.cli.failures import from_sealane
-from sealane.dev import cluster_file
-from sealane.dev.cluster_file import ClusterInfo, ServiceInfo, StoreInfo
+from sealane.cluster_file import ClusterInfo, ServiceInfo, StoreInfo
 from sealane.domain.errors import InternalError, PeerUnavailable, Reason
 from sealane.rpc.status import TABLE
 
