@@ -1,0 +1,135 @@
+"""The probe: does this store give R1-R6 (docs/protocol.md, section 2)? Tried, not asked.
+
+Stores that call themselves S3-compatible break these silently: one that ignores ``If-None-Match`` answers 200 and lets
+two decisions of one session stand. So both services run :func:`probe` before they serve, and ``sealane doctor``
+shows its rows. It costs about 1,200 small objects and 10 MiB under ``.sealane/.probe/{random}/``, and leaves nothing.
+
+A negative verdict is given only where the store *answered*, and answered wrongly. A store out of reach raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from sealane.store import probe_checks
+from sealane.store.port import AccessDenied, NoSuchBucket, ObjectStore, OutcomeUnknown, StoreError
+from sealane.store.probe_scratch import Broken, Scratch, all_of
+
+GUARANTEES: dict[str, str] = {
+    "R1": "read-after-write for GET, HEAD and LIST",
+    "R2": "PUT If-None-Match: * is atomic",
+    "R3": "UploadPart and CompleteMultipartUpload refuse what differs from the SHA-256 or ETag named",
+    "R4": "HEAD gives back an upload's metadata and its composite SHA-256",
+    "R5": "a repeated CompleteMultipartUpload never brings old bytes back",
+    "R6": "a request signed more than 15 minutes ago is refused",
+}
+
+Check = Callable[[Scratch], Awaitable[str]]
+
+_CHECKS: dict[str, Check] = {
+    "R1": probe_checks.reads_see_writes,
+    "R2": probe_checks.conditional_puts_have_one_winner,
+    "R3": probe_checks.wrong_parts_are_refused,
+    "R4": probe_checks.uploads_keep_their_labels,
+    "R5": probe_checks.completions_do_not_resurrect,
+    "R6": probe_checks.old_signatures_are_refused,
+}
+
+_NO_VERDICT = (OutcomeUnknown, AccessDenied, NoSuchBucket)
+"""The store could not be tried: it is away, or the settings are wrong. Neither says what it guarantees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found of one guarantee. ``detail`` says what was tried, or what went wrong; for logs and operators."""
+
+    guarantee: str
+    ok: bool
+    detail: str
+    duration: float
+    """Seconds of the loop's clock, with the other checks running beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """``verdicts`` in order of the guarantees. ``untried`` are those that the store was out of reach for, which only
+    happens beside a negative verdict. ``cleaned`` is False if something may be left under ``prefix``."""
+
+    verdicts: tuple[Verdict, ...]
+    untried: tuple[str, ...]
+    prefix: str
+    cleaned: bool
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The guarantees that the store does not give."""
+        return tuple(verdict.guarantee for verdict in self.verdicts if not verdict.ok)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the store gives them all."""
+        return not self.missing
+
+
+async def probe(
+    store: ObjectStore,
+    *,
+    entropy: Callable[[int], bytes],
+    timeout: float = 120.0,
+    call_timeout: float = 15.0,
+    races: int = 3,
+    on_verdict: Callable[[Verdict], None] | None = None,
+) -> ProbeReport:
+    """Try every guarantee, and clean up.
+
+    ``timeout`` and ``call_timeout`` are seconds for the whole and for each call; ``races`` is how many 16-way races
+    R2 has to survive; ``entropy(n)`` gives n random bytes; ``on_verdict`` is told each row as it is found,
+    in no fixed order.
+
+    Raises OutcomeUnknown if the store is out of reach or too slow, AccessDenied or NoSuchBucket if the settings don't
+    open it: no verdict, ask again. A negative verdict on another guarantee stands all the same.
+    """
+    scratch = Scratch(store, entropy=entropy, timeout=call_timeout, races=races)
+    verdicts: dict[str, Verdict] = {}
+    out_of_reach: list[StoreError] = []
+
+    async def attempt(guarantee: str, check: Check) -> None:
+        try:
+            verdict = verdicts[guarantee] = await _judge(guarantee, check, scratch)
+        except _NO_VERDICT as error:
+            out_of_reach.append(error)
+        else:
+            if on_verdict is not None:
+                on_verdict(verdict)
+
+    try:
+        async with asyncio.timeout(timeout):
+            await scratch.reach()
+            # Side by side: SeaweedFS lets a few contenders of a race wait for seconds, and the rest fits in there.
+            await all_of(*(attempt(guarantee, check) for guarantee, check in _CHECKS.items()))
+    except TimeoutError:
+        out_of_reach.append(OutcomeUnknown(f"the probe did not end within {timeout} s"))
+    finally:
+        cleaned = await scratch.clean()
+    if out_of_reach and all(verdict.ok for verdict in verdicts.values()):
+        raise out_of_reach[0]
+    found = tuple(verdicts[guarantee] for guarantee in _CHECKS if guarantee in verdicts)
+    untried = tuple(guarantee for guarantee in _CHECKS if guarantee not in verdicts)
+    return ProbeReport(found, untried, scratch.prefix, cleaned)
+
+
+async def _judge(guarantee: str, check: Check, scratch: Scratch) -> Verdict:
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    try:
+        detail, ok = await check(scratch), True
+    except Broken as error:
+        detail, ok = str(error), False
+    except _NO_VERDICT:
+        raise
+    except StoreError as error:
+        # The check's own steps are what any store with this guarantee does: a definite refusal of one is an answer.
+        detail, ok = f"{type(error).__name__}: {error.detail}", False
+    return Verdict(guarantee, ok, detail, loop.time() - start)
