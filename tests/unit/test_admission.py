@@ -1,0 +1,188 @@
+"""The memory budget keeps its size under any load (I13), serves in the order of asking, and never wedges."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest_service.admission import Lease, MemoryBudget, Slots
+from sealane.domain.errors import DeadlineExceeded, Draining, Overloaded
+from sealane.store.deadline import Deadline
+
+
+async def _settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 2**32),
+    st.lists(st.tuples(st.sampled_from([64, 128, 256, 300]), st.integers(0, 300)), min_size=1, max_size=40),
+)
+def test_bytes_held_never_exceed_the_budget_under_any_load_i13(seed: int, wants: list[tuple[int, int]]) -> None:
+    """Every buffer that exists, kept ones too, is counted by hand; cancelled waiters and short chunks included."""
+    rng = random.Random(seed)
+
+    async def run() -> None:
+        budget = MemoryBudget(600, max_wait=5)
+        opened: dict[int, int] = {}
+
+        def check() -> None:
+            kept = sum(len(b) for buffers in budget._kept.values() for b in buffers)
+            assert sum(opened.values()) + kept <= budget.size
+            assert budget.in_use <= budget.size
+
+        async def stream(number: int, leased: int, used: int) -> None:
+            lease = await budget.lease(leased, Deadline.after(5))
+            try:
+                buffer = lease.open(min(leased, max(1, used)))
+                opened[number] = len(buffer)
+                check()
+                for _ in range(rng.randrange(4)):
+                    await asyncio.sleep(0)
+                lease.shrink(len(buffer) // 3)
+                opened[number] = len(buffer)
+                check()
+                await asyncio.sleep(0)
+            finally:
+                opened.pop(number, None)
+                del buffer
+                lease.release()
+                check()
+
+        tasks = [asyncio.ensure_future(stream(i, *want)) for i, want in enumerate(wants)]
+        for task in tasks:
+            await asyncio.sleep(0)
+            if rng.random() < 0.2:
+                task.cancel()
+        await asyncio.wait(tasks)
+        for task in tasks:
+            assert task.cancelled() or task.exception() is None
+        assert budget.in_use == 0
+        assert budget.waiting == 0
+
+    asyncio.run(run())
+
+
+async def test_leases_are_granted_in_the_order_of_asking_so_that_a_large_one_is_not_starved() -> None:
+    budget = MemoryBudget(100, max_wait=10)
+    first = await budget.lease(60, Deadline.after(10))
+    order: list[str] = []
+
+    async def ask(name: str, length: int) -> Lease:
+        lease = await budget.lease(length, Deadline.after(10))
+        order.append(name)
+        return lease
+
+    large = asyncio.ensure_future(ask("large", 100))
+    await _settle()
+    small = asyncio.ensure_future(ask("small", 10))  # would fit beside the first one
+    await _settle()
+    assert order == []
+    first.release()
+    (await large).release()
+    (await small).release()
+    assert order == ["large", "small"]
+
+
+async def test_a_waiter_that_is_cancelled_lets_the_next_one_in() -> None:
+    budget = MemoryBudget(100, max_wait=10)
+    held = await budget.lease(50, Deadline.after(10))
+    large = asyncio.ensure_future(budget.lease(100, Deadline.after(10)))
+    await _settle()
+    small = asyncio.ensure_future(budget.lease(50, Deadline.after(10)))
+    await _settle()
+    large.cancel()
+    (await small).release()
+    held.release()
+    assert budget.in_use == 0
+
+
+async def test_a_lease_granted_and_cancelled_at_the_same_moment_is_not_lost() -> None:
+    budget = MemoryBudget(100, max_wait=10)
+    held = await budget.lease(100, Deadline.after(10))
+    waiting = asyncio.ensure_future(budget.lease(100, Deadline.after(10)))
+    await _settle()
+    held.release()  # grants, and before the waiter runs …
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    if not waiting.cancelled():
+        waiting.result().release()
+    assert budget.in_use == 0
+
+
+async def test_waiting_in_vain_is_overloaded_with_a_time_to_come_back() -> None:
+    budget = MemoryBudget(100, max_wait=0.01)
+    held = await budget.lease(100, Deadline.after(10))
+    with pytest.raises(Overloaded) as error:
+        await budget.lease(1, Deadline.after(10))
+    assert error.value.retry_after > 0
+    held.release()
+    assert budget.waiting == 0
+
+
+async def test_waiting_past_the_calls_own_deadline_is_deadline_exceeded() -> None:
+    budget = MemoryBudget(100, max_wait=10)
+    held = await budget.lease(100, Deadline.after(10))
+    with pytest.raises(DeadlineExceeded):
+        await budget.lease(1, Deadline.after(0.01))
+    held.release()
+
+
+async def test_more_than_the_whole_budget_is_refused_at_once() -> None:
+    with pytest.raises(Overloaded):
+        await MemoryBudget(100, max_wait=10).lease(101, Deadline.after(10))
+
+
+async def test_a_buffer_is_used_again_and_releasing_twice_gives_back_once() -> None:
+    budget = MemoryBudget(256, max_wait=10)
+    lease = await budget.lease(128, Deadline.after(10))
+    buffer = lease.open(128)
+    lease.release()
+    lease.release()
+    again = await budget.lease(128, Deadline.after(10))
+    assert again.open(128) is buffer
+    again.release()
+    assert budget.in_use == 0
+
+
+async def test_kept_buffers_make_room_for_others() -> None:
+    budget = MemoryBudget(256, max_wait=10)
+    leases = [await budget.lease(128, Deadline.after(10)) for _ in range(2)]
+    for lease in leases:
+        lease.open(128)
+        lease.release()
+    whole = await budget.lease(256, Deadline.after(10))
+    assert len(whole.open(256)) == 256
+    assert budget.peak <= 256
+    whole.release()
+
+
+async def test_a_short_chunk_gives_back_what_it_does_not_need() -> None:
+    budget = MemoryBudget(1024, max_wait=10)
+    lease = await budget.lease(1024, Deadline.after(10))
+    buffer = lease.open(1024)
+    buffer[:3] = b"abc"
+    lease.shrink(3)
+    assert bytes(buffer) == b"abc"
+    assert budget.in_use == 3
+    lease.release()
+    assert budget.in_use == 0
+
+
+def test_slots_refuse_beyond_the_limit_and_while_draining() -> None:
+    slots = Slots(1, "things")
+    told: list[str] = []
+    with slots.hold(lambda: told.append("drain")):
+        with pytest.raises(Overloaded), slots.hold(lambda: None):
+            pass
+        slots.drain()
+    assert told == ["drain"]
+    assert slots.held == 0
+    with pytest.raises(Draining), slots.hold(lambda: None):
+        pass
