@@ -79,7 +79,7 @@ def held(directory: Path) -> Iterator[None]:
             except BlockingIOError:
                 if attempt == _LOCK_ATTEMPTS:
                     raise AlreadyRunning(f"another `sealane dev` runs in {directory}") from None
-                time.sleep(_LOCK_PAUSE)
+                time.sleep(_LOCK_PAUSE)  # noqa: TID251 - a real lock in a real folder: nothing simulated runs this
         (directory / _FILE).unlink(missing_ok=True)  # of a cluster that was killed
         try:
             yield
