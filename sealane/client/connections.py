@@ -1,0 +1,172 @@
+"""The channels of one client, and calls over them with one retry layer: ours.
+
+Parallel upload streams get a TCP connection each: one HTTP/2 connection is one flow-control window and one socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+import grpc
+from grpc import aio
+
+from sealane.client.backoff import Backoff, BackoffPolicy
+from sealane.client.errors import SealaneError, is_transient, translate
+from sealane.client.stream_call import UploadStream
+from sealane.rpc.channel import channel
+from sealane.rpc.status import REQUEST_ID_KEY
+from sealane.v1 import assembly_service_pb2_grpc, ingest_service_pb2, ingest_service_pb2_grpc
+
+T = TypeVar("T")
+
+_UPLOAD_CHUNKS = "/sealane.v1.IngestService/UploadChunks"
+ATTEMPT_SECONDS = 30.0
+"""The longest one try of a unary call waits for its answer."""
+
+Metadata = Sequence[tuple[str, str]]
+
+
+class Connections:
+    """Opened on first use, on the running loop; closed once."""
+
+    def __init__(
+        self,
+        ingest: str,
+        assembly: str,
+        *,
+        credentials: grpc.ChannelCredentials | None,
+        metadata: Metadata,
+        policy: BackoffPolicy,
+        rng: random.Random,
+    ) -> None:
+        self.ingest_target = ingest
+        self._assembly_target = assembly
+        self._credentials = credentials
+        self._metadata = tuple(metadata)
+        self._policy = policy
+        self._rng = rng
+        self._lanes: list[aio.Channel] = []
+        self._assembly_channel: aio.Channel | None = None
+        self._ingest: Any = None
+        self._assembly: Any = None
+
+    @property
+    def ingest(self) -> Any:
+        """The generated stub of ingest, on the first lane's connection."""
+        if self._ingest is None:
+            self._ingest = ingest_service_pb2_grpc.IngestServiceStub(self._lane(0))  # type: ignore[no-untyped-call]  # generated
+        return self._ingest
+
+    @property
+    def assembly(self) -> Any:
+        """The generated stub of assembly."""
+        if self._assembly is None:
+            self._assembly_channel = channel(self._assembly_target, credentials=self._credentials)
+            self._assembly = assembly_service_pb2_grpc.AssemblyServiceStub(self._assembly_channel)  # type: ignore[no-untyped-call]  # generated
+        return self._assembly
+
+    def upload_stream(self, lane: int, *, seconds: float, stall_seconds: float, request_id: str) -> UploadStream:
+        """A new UploadChunks call on connection ``lane``."""
+        opener = self._lane(lane).stream_unary(
+            _UPLOAD_CHUNKS,
+            request_serializer=None,
+            response_deserializer=ingest_service_pb2.UploadChunksResponse.FromString,
+        )
+        return UploadStream(opener(timeout=seconds, metadata=self._with(request_id)), stall_seconds=stall_seconds)
+
+    def backoff(self) -> Backoff:
+        """The pauses of one loop of tries."""
+        return Backoff(self._policy, self._rng)
+
+    async def unary(
+        self,
+        call: Callable[..., Awaitable[T]],
+        request: object,
+        *,
+        timeout: float | None = None,
+        attempt_seconds: float = ATTEMPT_SECONDS,
+        request_id: str = "",
+        on_retry: Callable[[], None] | None = None,
+    ) -> T:
+        """Await ``call(request)``, again while the error is transient and time is left. All our unary calls are
+        idempotent.
+
+        ``timeout`` bounds the whole in seconds; the last error is raised then. None: until the patience ends
+        (GaveUp).
+        """
+        loop = asyncio.get_running_loop()
+        until = None if timeout is None else loop.time() + timeout
+        backoff = self.backoff()
+        while True:
+            seconds = attempt_seconds if until is None else min(attempt_seconds, max(0.001, until - loop.time()))
+            try:
+                return await call(request, timeout=seconds, metadata=self._with(request_id))
+            except grpc.RpcError as raised:
+                error = translate(raised)
+            if not is_transient(error):
+                raise error
+            pause = backoff.next_pause(error)
+            if until is not None and loop.time() + pause >= until:
+                raise error
+            if on_retry is not None:
+                on_retry()
+            await asyncio.sleep(pause)
+
+    async def stream(
+        self, call: Callable[..., Any], request: object, *, seconds: float, request_id: str = ""
+    ) -> AsyncGenerator[Any, None]:
+        """The messages of one server stream, which may take ``seconds`` in all. Errors are ours; nothing is retried."""
+        messages = call(request, timeout=seconds, metadata=self._with(request_id))
+        try:
+            async for message in messages:
+                yield message
+        except grpc.RpcError as raised:
+            raise translate(raised) from None
+        finally:
+            messages.cancel()
+
+    async def collect(
+        self,
+        call: Callable[..., Any],
+        request: object,
+        *,
+        timeout: float | None,
+        request_id: str = "",
+    ) -> list[Any]:
+        """All messages of a server stream; from the beginning again after a transient error, as :meth:`unary`."""
+        loop = asyncio.get_running_loop()
+        until = None if timeout is None else loop.time() + timeout
+        backoff = self.backoff()
+        while True:
+            seconds = 600.0 if until is None else max(0.001, until - loop.time())
+            try:
+                async with aclosing(self.stream(call, request, seconds=seconds, request_id=request_id)) as messages:
+                    return [message async for message in messages]
+            except SealaneError as raised:
+                error = raised
+            if not is_transient(error):
+                raise error
+            pause = backoff.next_pause(error)
+            if until is not None and loop.time() + pause >= until:
+                raise error
+            await asyncio.sleep(pause)
+
+    async def close(self) -> None:
+        """Close every connection; calls in progress end."""
+        channels = [*self._lanes, *([self._assembly_channel] if self._assembly_channel else [])]
+        self._lanes = []
+        self._assembly_channel = self._ingest = self._assembly = None
+        for each in channels:
+            await each.close()
+
+    def _lane(self, lane: int) -> aio.Channel:
+        while len(self._lanes) <= lane:
+            self._lanes.append(channel(self.ingest_target, credentials=self._credentials, own_connection=True))
+        return self._lanes[lane]
+
+    def _with(self, request_id: str) -> Metadata:
+        return (*self._metadata, (REQUEST_ID_KEY, request_id)) if request_id else self._metadata

@@ -1,0 +1,148 @@
+"""What the SDK raises: the server's own errors as the same classes, and the few that only a client can have.
+
+``except SealaneError`` catches everything of sealane. :class:`SourceChanged` and :class:`GaveUp` are made here;
+all others are what the server said (docs/clients.md has the table of what to do about each).
+"""
+
+from __future__ import annotations
+
+import grpc
+
+from sealane.domain.errors import (
+    BadRecord,
+    ChunkConflict,
+    ChunkCorrupt,
+    ChunkError,
+    ChunkNeeded,
+    ChunkOutOfRange,
+    CoverageIncomplete,
+    DeadlineExceeded,
+    DigestMismatch,
+    Draining,
+    InternalError,
+    InvalidDigest,
+    InvalidFilename,
+    InvalidMetadata,
+    InvalidPageToken,
+    InvalidRequest,
+    InvalidSessionId,
+    InvalidSize,
+    InvalidStream,
+    ObjectCorrupt,
+    OutcomeUnknown,
+    Overloaded,
+    PeerUnavailable,
+    PermissionDenied,
+    QuotaExceeded,
+    Reason,
+    RequestIdUsed,
+    RetryLater,
+    SealaneError,
+    SessionAborted,
+    SessionExpired,
+    SessionLost,
+    SessionNotCommitted,
+    SessionNotFound,
+    SessionOutcome,
+    SessionSealed,
+    StoreUnavailable,
+    Unauthenticated,
+    Unimplemented,
+)
+from sealane.rpc.status import from_rpc_error
+
+__all__ = [
+    "BadRecord",
+    "ChunkConflict",
+    "ChunkCorrupt",
+    "ChunkError",
+    "ChunkNeeded",
+    "ChunkOutOfRange",
+    "CoverageIncomplete",
+    "DeadlineExceeded",
+    "DigestMismatch",
+    "Draining",
+    "GaveUp",
+    "InternalError",
+    "InvalidDigest",
+    "InvalidFilename",
+    "InvalidMetadata",
+    "InvalidPageToken",
+    "InvalidRequest",
+    "InvalidSessionId",
+    "InvalidSize",
+    "InvalidStream",
+    "ObjectCorrupt",
+    "OutcomeUnknown",
+    "Overloaded",
+    "PeerUnavailable",
+    "PermissionDenied",
+    "QuotaExceeded",
+    "Reason",
+    "RequestIdUsed",
+    "RetryLater",
+    "SealaneError",
+    "SessionAborted",
+    "SessionExpired",
+    "SessionLost",
+    "SessionMismatch",
+    "SessionNotCommitted",
+    "SessionNotFound",
+    "SessionOutcome",
+    "SessionSealed",
+    "SourceChanged",
+    "StoreUnavailable",
+    "Unauthenticated",
+    "Unimplemented",
+    "from_rpc_error",
+    "is_transient",
+    "translate",
+]
+
+WRITE_FAILED = "Internal error from Core"
+"""What grpc.aio says of a call whose write failed, in place of what the server said."""
+
+
+class SourceChanged(InvalidRequest):
+    """What is being uploaded is not the same bytes any more (or not what the session already holds of it)."""
+
+
+class SessionMismatch(SourceChanged):
+    """The session that was to be resumed holds other bytes than the source has, or was made for another size."""
+
+
+class GaveUp(DeadlineExceeded):
+    """No progress for as long as the caller's patience lasts. Nothing is lost: the same upload resumes.
+
+    ``last`` is the error of the last try.
+    """
+
+    def __init__(self, last: SealaneError, *, tries: int, seconds: float) -> None:
+        super().__init__(
+            f"Gave up after {tries} tries in {seconds:.0f} s without progress. The last one: {last.message}",
+            private=last.private,
+        )
+        self.last = last
+        self.tries = tries
+        self.seconds = seconds
+
+
+def is_transient(error: SealaneError) -> bool:
+    """Whether the same request may succeed later (protocol.md section 10)."""
+    return isinstance(error, RetryLater | DeadlineExceeded) and not isinstance(error, GaveUp)
+
+
+def translate(error: grpc.RpcError) -> SealaneError:
+    """The server's error as its own class; what only broke on the way is :class:`PeerUnavailable`.
+
+    A server that stops, and proxies that cut a stream, end calls with CANCELLED or with a reset that gRPC shows as
+    INTERNAL; neither is an answer of sealane's, which always has a reason.
+    """
+    known = from_rpc_error(error)
+    if isinstance(known, InternalError):
+        code, text = error.code(), error.details() or ""
+        cut = code is grpc.StatusCode.CANCELLED
+        reset = code is grpc.StatusCode.INTERNAL and (WRITE_FAILED in text or "RST_STREAM" in text)
+        if cut or reset:
+            return PeerUnavailable("The call was cut before the server's answer.", private=f"gRPC {code.name}: {text}")
+    return known

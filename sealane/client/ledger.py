@@ -1,0 +1,114 @@
+"""What one upload knows: which chunks there are, which are stored, and how it all adds up for the progress."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sealane.client.progress import Phase, Progress, ProgressCallback
+from sealane.domain.chunks import ChunkRange, Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkFacts:
+    """One chunk as the first pass over the source saw it."""
+
+    length: int
+    digest: bytes
+    """Its BLAKE3, 32 bytes."""
+
+
+class Ledger:
+    """Used on the event loop alone, by all tasks of one upload."""
+
+    def __init__(self, session_id: str, chunk_size: int, size: int | None, report: ProgressCallback | None) -> None:
+        self.session_id = session_id
+        self.chunk_size = chunk_size
+        self.seen: dict[int, ChunkFacts] = {}
+        self.sealed = False
+        """The decision to commit stands: no more chunks are sent, the commit says what became of them."""
+        self.bytes_sent = 0
+        self.streams = 0
+        self.retries = 0
+        self.corrupt: Counter[int] = Counter()
+        """How often the server said of a chunk that it arrived with other bytes."""
+        self._report = report
+        self._held: dict[int, tuple[int, bytes]] = {}
+        self._stored: set[int] = set()
+        count = None if size is None else -(-size // chunk_size)
+        self._progress = Progress(Phase.STARTING, session_id, size, 0, 0, 0, count, 0, 0)
+
+    @property
+    def bytes_resumed(self) -> int:
+        return self._progress.bytes_resumed
+
+    def held_by_server(self, receipts: Iterable[Receipt]) -> None:
+        """What the server had before this run."""
+        self._held = {receipt.index: (receipt.length, receipt.blake3) for receipt in receipts}
+
+    def differs_from_server(self, index: int) -> bool:
+        """Whether the server holds other bytes under ``index`` than the source has."""
+        held, facts = self._held.get(index), self.seen[index]
+        return held is not None and held != (facts.length, facts.digest)
+
+    def resumed(self, index: int) -> bool:
+        """Count chunk ``index`` as stored before this run, if it was; whether it was."""
+        if index not in self._held and not self.sealed:
+            return False
+        length = self.seen[index].length
+        self._stored.add(index)
+        self._change(
+            bytes_stored=self._progress.bytes_stored + length,
+            bytes_resumed=self._progress.bytes_resumed + length,
+            chunks_stored=len(self._stored),
+        )
+        return True
+
+    def is_stored(self, index: int) -> bool:
+        return index in self._stored
+
+    def store(self, index: int) -> bool:
+        """The server has chunk ``index``; whether that is news."""
+        if index in self._stored:
+            return False
+        self._stored.add(index)
+        self._change(
+            bytes_stored=self._progress.bytes_stored + self.seen[index].length, chunks_stored=len(self._stored)
+        )
+        return True
+
+    def unstore(self, indexes: Iterable[int]) -> None:
+        """The server asks for these chunks again."""
+        gone = self._stored.intersection(indexes)
+        self._stored -= gone
+        lost = sum(self.seen[index].length for index in gone)
+        self._change(bytes_stored=self._progress.bytes_stored - lost, chunks_stored=len(self._stored))
+
+    def sent(self, count: int) -> None:
+        """``count`` bytes of a chunk went out; negative when a stream has ended and they are in flight no more."""
+        self.bytes_sent += max(0, count)
+        self._change(bytes_in_flight=self._progress.bytes_in_flight + count)
+
+    def retried(self) -> None:
+        self.retries += 1
+        self._change(retries=self.retries)
+
+    def enter(self, phase: Phase) -> None:
+        self._change(phase=phase)
+
+    def complete(self, size: int, chunk_count: int) -> None:
+        """The whole source was read."""
+        self._change(bytes_total=size, chunks_total=chunk_count)
+
+    def _change(self, **values: object) -> None:
+        self._progress = dataclasses.replace(self._progress, **values)  # type: ignore[arg-type]
+        if self._report is not None:
+            self._report(self._progress)
+
+
+def stored_indexes(stored_chunks: int, missing: Iterable[ChunkRange]) -> set[int]:
+    """The chunks that a coverage says are stored; ``missing`` must be all that is missing below the highest one."""
+    absent = {index for gap in missing for index in range(gap.first, gap.last + 1)}
+    return set(range(stored_chunks + len(absent))) - absent

@@ -1,0 +1,161 @@
+"""What the SDK answers: plain frozen dataclasses, no protos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sealane.domain.coverage import Coverage
+from sealane.domain.states import SessionState
+from sealane.domain.views import CommittedObject
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session as ingest shows it. Sizes in bytes, times aware, by the store's clock."""
+
+    session_id: str
+    filename: str
+    object_key: str
+    """Empty until it is committed."""
+    size: int | None
+    chunk_size: int
+    chunk_count: int | None
+    content_type: str
+    metadata: dict[str, str]
+    create_time: datetime
+    expire_time: datetime
+    ttl: float
+    """Seconds."""
+    state: SessionState
+    outcome_unavailable: bool
+    """Assembly did not answer: ``state`` is what ingest itself could read."""
+    coverage: Coverage | None
+    """None in lists and once the receipts are gone."""
+    missing_truncated: bool
+    """``coverage.missing`` is only the beginning of what is missing."""
+    committed_object: CommittedObject | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a session."""
+
+    state: SessionState
+    committed_object: CommittedObject | None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedSession:
+    """A commit with these parameters would be accepted now (or has been: see ``state``)."""
+
+    state: SessionState
+    chunk_count: int
+    size: int
+    blake3: bytes
+
+    @property
+    def digest(self) -> str:
+        """BLAKE3 in hex, as `b3sum` prints it."""
+        return self.blake3.hex()
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedObject:
+    """The object was read back whole, and is what was committed."""
+
+    size: int
+    blake3: bytes
+
+    @property
+    def digest(self) -> str:
+        """BLAKE3 in hex, as `b3sum` prints it."""
+        return self.blake3.hex()
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeVerdict:
+    """What a replica found of one guarantee (R1…R6) of its object store."""
+
+    guarantee: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatistics:
+    """Counts of one replica since its start; bytes for memory."""
+
+    sessions_created: int
+    chunks_stored: int
+    chunks_duplicate: int
+    bytes_stored: int
+    errors_by_reason: dict[str, int]
+    open_streams: int
+    memory_in_use: int
+    memory_budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What requests are held to: bytes, and seconds for the ttl."""
+
+    max_frame_bytes: int
+    min_chunk_bytes: int
+    max_chunk_bytes: int
+    max_chunks: int
+    max_object_bytes: int
+    max_metadata_bytes: int
+    default_ttl: float
+    max_ttl: float
+    chunks_per_stream: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What one ingest replica says of itself."""
+
+    version: str
+    limits: ServerLimits
+    store_probe: tuple[ProbeVerdict, ...]
+    """Empty until the probe has answered."""
+    statistics: ServerStatistics
+    start_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UploadResult:
+    """A committed upload, and what it took."""
+
+    session_id: str
+    committed_object: CommittedObject
+    chunk_size: int
+    chunk_count: int
+    bytes_sent: int
+    """Bytes of chunks put on the wire by this run, those that had to be sent again included."""
+    bytes_resumed: int
+    """Bytes that the server had before this run."""
+    streams: int
+    retries: int
+
+    @property
+    def digest(self) -> str:
+        """BLAKE3 of the object in hex, as `b3sum` prints it."""
+        return self.committed_object.blake3.hex()
+
+    @property
+    def size(self) -> int:
+        return self.committed_object.size
+
+    @property
+    def bucket(self) -> str:
+        return self.committed_object.bucket
+
+    @property
+    def key(self) -> str:
+        return self.committed_object.key
+
+    @property
+    def bytes_sent_again(self) -> int:
+        """Bytes that were sent more often than once."""
+        return max(0, self.bytes_sent - (self.size - self.bytes_resumed))

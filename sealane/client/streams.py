@@ -1,0 +1,226 @@
+"""Chunks from a bounded queue onto parallel upload streams, again and again until the server has each of them.
+
+Every lane runs one stream at a time on a connection of its own. A stream takes chunks while there are some, up to its
+limit, then half-closes and takes the acknowledgement. When it fails, the lane waits (backoff with full jitter), asks
+the server what has arrived, and sends the rest on a new stream: what is sent twice is what was on the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from sealane.client.backoff import Backoff
+from sealane.client.connections import Connections
+from sealane.client.errors import ChunkCorrupt, PeerUnavailable, SealaneError, SessionSealed, is_transient
+from sealane.client.frames import frames, header
+from sealane.client.ledger import Ledger
+from sealane.client.stream_call import StreamEnded, UploadStream
+from sealane.domain.limits import Limits
+
+MAX_FRAME_BYTES = Limits().max_frame_bytes
+MAX_CORRUPT = 5
+"""Times that one chunk may arrive with other bytes than were sent: more is no accident of the network."""
+
+
+@dataclass(slots=True)
+class Chunk:
+    """A chunk on its way. ``data`` is None while it has to be read again before it can be sent."""
+
+    index: int
+    digest: bytes
+    length: int
+    data: memoryview | None
+    buffer: bytearray | None
+    """What ``data`` looks into, to be given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """How streams are used. Times in seconds."""
+
+    parallel: int = 4
+    chunks_per_stream: int = 16
+    stream_seconds: float = 1800.0
+    """The deadline of one stream; what it has stored by then stays stored."""
+    stall_seconds: float = 120.0
+    """A server that takes no frame for so long is left."""
+    frame_bytes: int = MAX_FRAME_BYTES
+
+
+@dataclass(slots=True)
+class _Flight:
+    """What one stream has sent, and has no acknowledgement for."""
+
+    chunks: list[Chunk] = field(default_factory=list)
+    size: int = 0
+
+
+class Buffers:
+    """Chunk-sized buffers, used again. How many there are is bounded by the queue and the lanes that hold them."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._free: list[bytearray] = []
+
+    def take(self) -> bytearray:
+        return self._free.pop() if self._free else bytearray(self._size)
+
+    def give(self, buffer: bytearray | None) -> None:
+        if buffer is not None:
+            self._free.append(buffer)
+
+
+class Lanes:
+    """All lanes of one upload.
+
+    ``coverage`` answers the indexes that the server has; ``reread`` puts a chunk's bytes into a buffer again, or is
+    None if the source gives them only once: then a chunk keeps its buffer until it is acknowledged.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        ledger: Ledger,
+        buffers: Buffers,
+        options: StreamOptions,
+        *,
+        request_id: str,
+        coverage: Callable[[], Awaitable[set[int]]],
+        reread: Callable[[Chunk, bytearray], Awaitable[memoryview]] | None,
+    ) -> None:
+        self._connections = connections
+        self._ledger = ledger
+        self._buffers = buffers
+        self._options = options
+        self._request_id = request_id
+        self._coverage = coverage
+        self._reread = reread
+
+    async def run(self, lane: int, queue: asyncio.Queue[Chunk | None], *, forced: bool = False) -> None:
+        """Send what comes out of ``queue`` until a None comes, which stays in it and so ends every lane.
+
+        ``forced``: the server asked for these chunks by name, whatever its coverage says. Raises what is not transient,
+        and GaveUp.
+        """
+        backoff = self._connections.backoff()
+        todo: deque[Chunk] = deque()
+        while True:
+            if not todo:
+                chunk = await queue.get()
+                if chunk is None:
+                    queue.put_nowait(None)  # for the other lanes
+                    return
+                todo.append(chunk)
+            if self._ledger.sealed and not forced:
+                self._drop(todo)
+                continue
+            try:
+                await self._stream(lane, todo, queue, backoff)
+            except SessionSealed:
+                if forced:
+                    raise
+                self._ledger.sealed = True
+            except SealaneError as error:
+                self._count(error)
+                self._ledger.retried()
+                await backoff.pause(error)
+                if not forced:
+                    await self._strike_stored(todo, backoff)
+
+    async def _stream(
+        self, lane: int, todo: deque[Chunk], queue: asyncio.Queue[Chunk | None], backoff: Backoff
+    ) -> None:
+        """One stream: what is in ``todo``, then more from the queue. What it leaves in ``todo`` is not acknowledged."""
+        options = self._options
+        call = self._connections.upload_stream(
+            lane,
+            seconds=options.stream_seconds,
+            stall_seconds=options.stall_seconds,
+            request_id=self._request_id,
+        )
+        self._ledger.streams += 1
+        flight = _Flight()
+        sent = flight.chunks
+        try:
+            try:
+                await call.send(header(self._ledger.session_id))
+                while len(sent) < options.chunks_per_stream and not call.ended:
+                    if not todo and not self._more(todo, queue):
+                        break
+                    sent.append(todo.popleft())
+                    await self._send(call, sent[-1], flight)
+            except StreamEnded:
+                pass  # the answer says why
+            response = await call.answer()
+            acknowledged = {result.chunk_index for result in response.chunks}
+            for chunk in [c for c in sent if c.index in acknowledged]:
+                sent.remove(chunk)
+                self._acknowledge(chunk, backoff)
+            if sent:
+                raise PeerUnavailable("The server ended the stream before all of its chunks.", retry_after=0.0)
+        finally:
+            call.cancel()
+            self._ledger.sent(-flight.size)
+            if self._reread is not None:
+                for chunk in sent:
+                    self._let_go(chunk)
+            todo.extendleft(reversed(sent))
+
+    async def _send(self, call: UploadStream, chunk: Chunk, flight: _Flight) -> None:
+        if chunk.data is None:
+            assert self._reread is not None
+            chunk.buffer = self._buffers.take()
+            chunk.data = await self._reread(chunk, chunk.buffer)
+        for count, message in frames(chunk.index, chunk.data, chunk.digest, self._options.frame_bytes):
+            await call.send(message)
+            flight.size += count
+            self._ledger.sent(count)
+        if self._reread is not None:
+            self._let_go(chunk)  # gRPC has its own copy
+
+    @staticmethod
+    def _more(todo: deque[Chunk], queue: asyncio.Queue[Chunk | None]) -> bool:
+        """Move a chunk from the queue to ``todo`` if one is there now: an idle stream is better acknowledged."""
+        if queue.empty():
+            return False
+        chunk = queue.get_nowait()
+        if chunk is None:
+            queue.put_nowait(None)  # for :meth:`run` to see
+            return False
+        todo.append(chunk)
+        return True
+
+    def _acknowledge(self, chunk: Chunk, backoff: Backoff) -> None:
+        self._let_go(chunk)
+        self._ledger.store(chunk.index)
+        backoff.progress()
+
+    def _let_go(self, chunk: Chunk) -> None:
+        if chunk.data is not None:
+            chunk.data.release()
+        self._buffers.give(chunk.buffer)
+        chunk.data = chunk.buffer = None
+
+    def _drop(self, todo: deque[Chunk]) -> None:
+        while todo:
+            self._let_go(todo.popleft())
+
+    def _count(self, error: SealaneError) -> None:
+        """Raise ``error`` unless the chunks may be sent again."""
+        if isinstance(error, ChunkCorrupt):
+            for each in error.chunks:
+                self._ledger.corrupt[each.index] += 1
+                if self._ledger.corrupt[each.index] > MAX_CORRUPT:
+                    raise error
+        elif not is_transient(error):
+            raise error
+
+    async def _strike_stored(self, todo: deque[Chunk], backoff: Backoff) -> None:
+        """Take from ``todo`` what the server has by now."""
+        stored = await self._coverage()
+        for chunk in [c for c in todo if c.index in stored]:
+            todo.remove(chunk)
+            self._acknowledge(chunk, backoff)
