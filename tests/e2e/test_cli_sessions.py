@@ -1,4 +1,4 @@
-"""The commands that look: status, watch, ls, info, verify; and abort and doctor. Shapes of --json, and exit codes."""
+"""The commands that look: status, watch, ls, info, verify; and abort. Shapes of --json, and exit codes."""
 
 from __future__ import annotations
 
@@ -209,29 +209,3 @@ def test_abort_of_a_committed_session_is_exit_4_and_leaves_the_object(
     aborted = sealane("abort", committed["session_id"], "--json")
     assert (aborted.code, aborted.error["reason"]) == (4, "SESSION_SEALED")
     assert sealane("verify", committed["session_id"]).code == 0
-
-
-# --- doctor ---
-
-
-def test_doctor_accepts_a_store_that_keeps_its_word_row_by_row(cluster: Cluster, sealane: Commands) -> None:
-    store = cluster.store
-    keys = {"SEALANE_S3_ACCESS_KEY": store.access_key, "SEALANE_S3_SECRET_KEY": store.secret_key}
-    asked = Commands(sealane.directory, sealane.ingest, sealane.assembly, sealane.env | keys)
-    said = asked("doctor", "--endpoint", store.endpoint, "--bucket", store.bucket, "--json")
-    assert said.code == 0, said.err
-    assert said.document["accepted"] is True
-    assert {row["guarantee"] for row in said.document["rows"]} >= {"R1", "R2", "R3", "R4", "R5", "R6"}
-    shown = asked("doctor", "--endpoint", store.endpoint, "--bucket", store.bucket)
-    assert shown.code == 0, shown.err
-    assert "R6" in shown.out
-    assert store.secret_key not in shown.out + shown.err + said.out
-
-
-def test_doctor_of_a_store_that_is_not_there_has_no_verdict(sealane: Commands) -> None:
-    """Out of reach is no verdict (protocol.md section 2): exit 6, not 7."""
-    keys = {"SEALANE_S3_ACCESS_KEY": "a", "SEALANE_S3_SECRET_KEY": "b"}
-    asked = Commands(sealane.directory, sealane.ingest, sealane.assembly, sealane.env | keys)
-    said = asked("doctor", "--endpoint", "http://127.0.0.1:1", "--bucket", "b", "--timeout", "5", "--json")
-    assert said.code == 6, said.err
-    assert said.error["code"] == "UNAVAILABLE"
