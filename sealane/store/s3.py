@@ -15,8 +15,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from sealane.store import s3_xml
@@ -33,6 +32,7 @@ from sealane.store.port import (
     StoreError,
     UploadPage,
 )
+from sealane.store.s3_clock import http_date
 from sealane.store.s3_errors import refusal
 from sealane.store.s3_exchange import Answer, Request
 from sealane.store.s3_http import S3Http
@@ -303,8 +303,7 @@ def _size(request: Request, answer: Answer) -> int:
 
 
 def _last_modified(request: Request, answer: Answer) -> datetime:
-    try:
-        moment = parsedate_to_datetime(answer.headers.get("Last-Modified", ""))
-    except ValueError as error:
-        raise OutcomeUnknown(f"{request}: {answer.status} without Last-Modified") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    moment = http_date(answer.headers.get("Last-Modified"))
+    if moment is None:
+        raise OutcomeUnknown(f"{request}: {answer.status} without Last-Modified")
+    return moment

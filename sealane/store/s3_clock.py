@@ -8,6 +8,17 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 
+def http_date(value: str | None) -> datetime | None:
+    """An HTTP date (``Date``, ``Last-Modified``) in UTC, or None for what isn't one of this or the next century."""
+    try:
+        moment = parsedate_to_datetime(value or "")
+    except (ValueError, OverflowError):
+        return None
+    if not 2000 <= moment.year < 2200:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 class StoreClock:
     """Local wall clock plus a learnt offset. Thread-safe.
 
@@ -37,14 +48,9 @@ class StoreClock:
 
     def learn(self, date: str | None, *, sent: float, received: float) -> float:
         """Take an answer's ``Date`` into account; answer the seconds by which the offset has moved (mostly 0)."""
-        if not date:
-            return 0.0
-        try:
-            second = parsedate_to_datetime(date)
-        except ValueError:
+        second = http_date(date)
+        if second is None:
             return 0.0  # a proxy's garbage is no news of the store's clock
-        if second.tzinfo is None:
-            second = second.replace(tzinfo=UTC)
         stamp = second.timestamp()
         # The local clock may itself have been set between the two readings.
         low, high = stamp - max(sent, received), stamp + 1.0 - min(sent, received)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from urllib.parse import unquote_plus
@@ -16,6 +17,8 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from sealane.store.port import ListedObject, ListedPart, ListedUpload, ObjectPage, Part, PartPage, UploadPage
+
+_ROOT_NAMESPACE = re.compile(rb"\A((?:<\?xml[^>]*\?>\s*)?<\w+)\s+xmlns=\"[^\"]*\"")
 
 
 class Unreadable(ValueError):
@@ -27,12 +30,15 @@ def parse(body: bytes, *roots: str) -> ElementTree.Element:
     text = body.strip()  # a store keeps a slow CompleteMultipartUpload alive with white space before the document
     if b"<!DOCTYPE" in text or b"<!ENTITY" in text or b"\0" in text:  # NUL: UTF-16, where neither would be seen
         raise Unreadable("a document type in an answer")
+    # S3's own namespace stands on the root. Without it tags are plain, which saves a pass: a third of a page's time.
+    text = _ROOT_NAMESPACE.sub(rb"\1", text, count=1)
     try:
         root = ElementTree.fromstring(text)  # noqa: S314 - no document type, so no entities; bounded by the transport
     except (ElementTree.ParseError, ValueError) as error:
         raise Unreadable(f"no XML: {error}") from error
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
+    if b"xmlns=" in text:  # a namespace anywhere else: no element may go unseen for it
+        for element in root.iter():
+            element.tag = element.tag.rpartition("}")[2]
     if root.tag not in roots:
         raise Unreadable(f"<{root.tag}> in place of {' or '.join(f'<{name}>' for name in roots)}")
     return root

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import random
 import re
 import shutil
 import ssl
@@ -38,6 +40,7 @@ LONG = 60.0
 """Seconds that no call here needs; a call that takes them hangs."""
 SHORT = 0.3
 """Seconds after which a call must give up that would never end by itself."""
+NOVEMBER = "Sun, 22 Nov 2026 06:24:43 GMT"
 
 
 def settings(server: ScriptedServer, **more: Any) -> S3Settings:
@@ -267,14 +270,15 @@ async def test_i13_when_a_part_upload_ends_nothing_reads_its_buffer_any_more(how
     def handler(peer: Peer) -> None:
         nonlocal received
         peer.head()
+        first = peer.body(1)
         begun.set()
         go_on.wait(30)
-        received = peer.rest()
+        received = first + peer.rest()
 
     async with serving(handler) as (store, server):
         body = bytearray(b"\xaa") * size
         call = asyncio.create_task(
-            store.upload_part("k", "u", 1, body, sha256=b"\0" * 32, timeout=SHORT if how == "timed out" else LONG)
+            store.upload_part("k", "u", 1, body, sha256=b"\0" * 32, timeout=2.0 if how == "timed out" else LONG)
         )
         await happened(begun)
         if how == "timed out":
@@ -380,6 +384,27 @@ async def test_answers_are_bounded() -> None:
     ):
         with pytest.raises(Rejected):
             await store.get("k", timeout=LONG)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_garbage_on_the_wire_is_an_error_of_the_port_and_nothing_else(seed: int) -> None:
+    rng = random.Random(seed)
+    page = answer(200, b"<ListBucketResult/>", ETag="e", Last_Modified=NOVEMBER, Date=NOVEMBER)
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nETag: e\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+
+    def handler(peer: Peer) -> None:
+        peer.request()
+        reply = bytearray(rng.choice([page, chunked]))
+        for _ in range(rng.randint(1, 6)):
+            at = rng.randrange(len(reply))
+            reply[at : at + rng.choice([0, 0, 1, 8])] = rng.choice([b"\r\n", b":", b"\0", b"9" * 20, rng.randbytes(3)])
+        peer.send(bytes(reply))
+
+    async with serving(handler) as (store, _):
+        for _ in range(60):
+            for call in (store.get, store.head, store.list_objects):
+                with contextlib.suppress(StoreError):
+                    await call("k", timeout=LONG)
 
 
 async def test_no_error_tells_a_secret() -> None:
