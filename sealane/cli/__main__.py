@@ -95,9 +95,10 @@ def cli() -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """The exit code of ``sealane ARGUMENTS`` (default: the process's own); everything is said on stdout and stderr."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines on stderr are for developers of gRPC
     as_json = "--json" in arguments  # also when the command line is wrong, and so was never parsed
     try:
-        result = cli.main(list(arguments), prog_name="sealane", standalone_mode=False)
+        result = cli.main(list(arguments), prog_name="sealane", standalone_mode=False, obj=list(arguments))
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as page:
         page.show()
