@@ -208,5 +208,3 @@ async def refused(awaited: Any) -> SealaneError:
     except SealaneError as error:
         return error
     raise AssertionError(f"it was not refused, but answered {answer}")
-
-

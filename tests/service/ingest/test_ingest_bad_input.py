@@ -111,7 +111,18 @@ async def test_a_bad_stream_gets_its_reason_stores_nothing_and_the_server_goes_o
         assert info.statistics.errors_by_reason == {error.reason.value: 1}
 
 
-BAD_IDS = ["", "../" * 10, "a" * 31, "A" * 32, "0" * 33, "0" * 31 + "\n", "0" * 31 + "\0", "%2e" * 10, "0" * 10_240, "é" * 32]
+BAD_IDS = [
+    "",
+    "../" * 10,
+    "a" * 31,
+    "A" * 32,
+    "0" * 33,
+    "0" * 31 + "\n",
+    "0" * 31 + "\0",
+    "%2e" * 10,
+    "0" * 10_240,
+    "é" * 32,
+]
 
 
 @pytest.mark.parametrize("session", BAD_IDS, ids=repr)
@@ -349,5 +360,3 @@ async def _goes_on(replica: Replica, session: str) -> None:
 async def _each(messages: Any) -> AsyncIterator[Any]:
     for message in messages:
         yield message
-
-
