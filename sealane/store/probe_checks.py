@@ -6,6 +6,7 @@ store could not be tried at all (:mod:`sealane.store.probe` tells them apart).
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable
 from datetime import timedelta
@@ -24,6 +25,7 @@ from sealane.store.probe_scratch import CONCURRENCY, Broken, Scratch, SignsInThe
 PAGE_EDGES = (999, 1000, 1001)
 PART_BYTES = 5 << 20
 """The smallest part that S3 allows before the last one."""
+RACES_AT_ONCE = 2
 OLD_SIGNATURE = timedelta(minutes=20)
 
 _REFUSED = (ChecksumMismatch, InvalidPart, Rejected)
@@ -63,8 +65,12 @@ async def conditional_puts_have_one_winner(scratch: Scratch) -> str:
     _expect(await scratch.claim("r2/first", b"first"), "a conditional PUT of a new key was refused")
     _expect(not await scratch.claim("r2/first", b"second"), "a conditional PUT replaced a key: If-None-Match ignored")
     _expect(await scratch.body("r2/first") == b"first", "a refused conditional PUT changed the object")
-    await all_of(*(_race(scratch, f"r2/race-{number}") for number in range(scratch.races)))
-    return f"{scratch.races} races of {CONCURRENCY}, one winner each"
+    loop = asyncio.get_running_loop()
+    start, races = loop.time(), 0
+    while races == 0 or (races < scratch.races and loop.time() - start < scratch.race_seconds):
+        await all_of(*(_race(scratch, f"r2/race-{races + lane}") for lane in range(RACES_AT_ONCE)))
+        races += RACES_AT_ONCE
+    return f"one winner in each of {races} races of {CONCURRENCY}"
 
 
 async def wrong_parts_are_refused(scratch: Scratch) -> str:

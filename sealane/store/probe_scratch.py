@@ -51,11 +51,20 @@ def sha256(body: bytes) -> bytes:
 class Scratch:
     """Remembers what it may have written, so that :meth:`clean` needs no LIST that may be broken."""
 
-    def __init__(self, store: ObjectStore, *, entropy: Callable[[int], bytes], timeout: float, races: int) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        *,
+        entropy: Callable[[int], bytes],
+        timeout: float,
+        races: int,
+        race_seconds: float,
+    ) -> None:
         self.store = store
         self.prefix = keys.probe_prefix(entropy(16).hex())
         self.token = entropy(16).hex()
         self.races = races
+        self.race_seconds = race_seconds
         self.timeout = timeout
         self._written: set[str] = set()
         self._uploads: dict[str, str] = {}

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 
 from sealane.store.port import ListedObject, ListedPart, ListedUpload, ObjectStore, Part
+from sealane.store.s3 import S3Settings, S3Store
 
 T = 20.0
 """Seconds for one call: far more than any takes, so that a busy machine fails nothing."""
@@ -16,6 +17,10 @@ MAX_PAGES = 5000
 
 def sha256(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
+
+
+def s3_store(endpoint: str, bucket: str, access_key: str, secret_key: str) -> S3Store:
+    return S3Store(S3Settings(endpoint=endpoint, bucket=bucket, access_key=access_key, secret_key=secret_key))
 
 
 async def object_pages(store: ObjectStore, prefix: str, limit: int = 1000) -> AsyncIterator[Sequence[ListedObject]]:
