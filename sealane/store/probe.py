@@ -2,7 +2,7 @@
 
 Stores that call themselves S3-compatible break these silently: one that ignores ``If-None-Match`` answers 200 and lets
 two decisions of one session stand. So both services run :func:`probe` before they serve, and ``sealane doctor``
-shows its rows. It costs about 1,200 small objects and 10 MiB under ``.sealane/.probe/{random}/``, and leaves nothing.
+shows its rows. It costs about 1,100 small objects and 5 MiB under ``.sealane/.probe/{random}/``, and leaves nothing.
 
 A negative verdict is given only where the store *answered*, and answered wrongly. A store out of reach raises.
 """
@@ -78,17 +78,17 @@ async def probe(
     *,
     entropy: Callable[[int], bytes],
     timeout: float = 120.0,
-    call_timeout: float = 15.0,
+    call_timeout: float = 30.0,
     races: int = 6,
     race_seconds: float = 1.0,
     on_verdict: Callable[[Verdict], None] | None = None,
 ) -> ProbeReport:
     """Try every guarantee, and clean up.
 
-    ``timeout`` and ``call_timeout`` are seconds for the whole and for each call. R2 has to survive ``races`` 16-way
-    races, two at a time; after ``race_seconds`` no more are begun, as a store that makes contenders wait is one that does take turns
-    (SeaweedFS 4.48: a second or more each). ``entropy(n)`` gives n random bytes; ``on_verdict`` is told each row as it
-    is found, in no fixed order.
+    ``timeout`` and ``call_timeout`` are seconds for the whole and for each call: SeaweedFS 4.48 lets a contender of a
+    race wait for ten and more. R2 has to survive ``races`` 16-way races, two at a time; after ``race_seconds`` no more
+    are begun, as a store that makes contenders wait is one that has them take turns. ``entropy(n)`` gives n random
+    bytes; ``on_verdict`` is told each row as it is found, in no fixed order.
 
     Raises OutcomeUnknown if the store is out of reach or too slow, AccessDenied or NoSuchBucket if the settings don't
     open it: no verdict, ask again. A negative verdict on another guarantee stands all the same.
