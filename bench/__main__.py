@@ -48,7 +48,8 @@ class Session:
         return small_files.run(self._cluster, rounds=self._rounds)
 
     def kill(self) -> Report:
-        return kill.run(self._cluster, size=(192 if self._quick else 512) * MiB, rounds=self._rounds)
+        size = (192 if self._quick else 512) * MiB
+        return kill.run(self._cluster, size=size, rounds=self._rounds, streams=(4,) if self._quick else rounds.STREAMS)
 
 
 BENCHMARKS: dict[str, Callable[[Session], Report]] = {

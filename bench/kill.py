@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from bench.cluster import BenchCluster, random_file
@@ -12,21 +13,21 @@ from bench.table import Report, Row, at_most
 from ingest_service.settings import IngestSettings
 from sealane.client import Progress
 
-STREAMS = (1, 4)
 PARTS_IN_FLIGHT: int = IngestSettings.model_fields["parts_in_flight"].default
 AFTER_KILL = at_most(PARTS_IN_FLIGHT + 1)
 AFTER_DRAIN = at_most(1)
 _DRAIN_SECONDS = 60.0
+_START_SECONDS = 180.0
 
 
-def run(cluster: BenchCluster, *, size: int, rounds: int) -> Report:
+def run(cluster: BenchCluster, *, size: int, rounds: int, streams: Sequence[int]) -> Report:
     rows: list[Row] = []
     with random_file(cluster.directory, size) as path:
-        for streams in STREAMS:
-            plural = f"{streams} stream{'s' * (streams > 1)}"
-            killed = [_killed(cluster, path, streams) for _ in range(rounds)]
+        for count in streams:
+            plural = f"{count} stream{'s' * (count > 1)}"
+            killed = [_killed(cluster, path, count) for _ in range(rounds)]
             rows.append(Row.worst(f"SIGKILL and restart, {plural}", killed, "chunks/stream", AFTER_KILL))
-            drained = [_drained(cluster, path, streams) for _ in range(rounds)]
+            drained = [_drained(cluster, path, count) for _ in range(rounds)]
             rows.append(Row.worst(f"SIGTERM with a second ingest, {plural}", drained, "chunks/stream", AFTER_DRAIN))
             cluster.reclaim()
     return Report(
@@ -46,7 +47,7 @@ def _killed(cluster: BenchCluster, path: Path, streams: int) -> float:
     service = cluster.ingest[0]
 
     with Sealane(cluster) as sealane:
-        return _sent_twice(sealane, path, streams, service.kill, service.start)
+        return _sent_twice(sealane, path, streams, service.kill, partial(service.start, timeout=_START_SECONDS))
 
 
 def _drained(cluster: BenchCluster, path: Path, streams: int) -> float:
@@ -56,7 +57,7 @@ def _drained(cluster: BenchCluster, path: Path, streams: int) -> float:
     with Sealane(cluster, ingest=cluster.both_ingest) as sealane:
         sent = _sent_twice(sealane, path, streams, service.terminate)
     service.wait(_DRAIN_SECONDS)
-    service.start()
+    service.start(timeout=_START_SECONDS)
     return sent
 
 
@@ -70,16 +71,16 @@ def _sent_twice(
     """Chunks sent twice for each stream. ``strike`` is called once a third of the file is stored, and at once, so that
     it hits the upload where it is; ``mend`` follows in a thread of its own."""
     size = path.stat().st_size
-    mending: list[threading.Thread] = []
+    mending: list[Future[object]] = []
+    with ThreadPoolExecutor(1) as pool:
 
-    def watch(now: Progress) -> None:
-        if not mending and size // 3 <= now.bytes_stored < size:
-            strike()
-            mending.append(threading.Thread(target=mend))
-            mending[0].start()
+        def watch(now: Progress) -> None:
+            if not mending and size // 3 <= now.bytes_stored < size:
+                strike()
+                mending.append(pool.submit(mend))
 
-    sent_again: int = sealane.upload(path, streams=streams, on_progress=watch).bytes_sent_again
+        result = sealane.upload(path, streams=streams, on_progress=watch)
     if not mending:
         raise AssertionError("the upload ended before it was disturbed")
-    mending[0].join()
-    return sent_again / CHUNK / streams
+    mending[0].result()
+    return result.bytes_sent_again / CHUNK / streams

@@ -10,8 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from bench.cluster import PEER_BUCKET, BenchCluster
-from sealane.client import AsyncClient, Progress, UploadResult
-from sealane.client.progress import Phase
+from sealane.client import Client, Phase, Progress, UploadResult
 from sealane.domain.limits import MiB
 
 T = TypeVar("T")
@@ -27,17 +26,18 @@ class Sealane:
         self._runner = asyncio.Runner()
         self._ingest = ingest or cluster.ingest[0].address
         self._assembly = cluster.assembly.address
+        self._state = cluster.directory / "client-state"
 
     def __enter__(self) -> Self:
         self._runner.__enter__()
-        self.client = self.run(_opened(self._ingest, self._assembly))
+        self.client = self.run(_opened(self._ingest, self._assembly, self._state))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self.run(self.client.aclose())
+            self.run(self.client.close())
         finally:
             self._runner.close()
 
@@ -60,7 +60,7 @@ class Sealane:
             if at_commit is not None and now.phase is Phase.COMMITTING:
                 at_commit()
 
-        return self.run(self.client.upload(path, streams=streams, chunk_size=CHUNK, progress=progress))
+        return self.run(self.client.upload(path, parallel=streams, chunk_size=CHUNK, progress=progress))
 
     def upload_all(self, paths: Sequence[Path], *, streams: int) -> None:
         """Upload and commit each of ``paths``, all at once."""
@@ -68,14 +68,14 @@ class Sealane:
         async def upload() -> None:
             async with asyncio.TaskGroup() as group:
                 for path in paths:
-                    group.create_task(self.client.upload(path, streams=streams, chunk_size=CHUNK))
+                    group.create_task(self.client.upload(path, parallel=streams, chunk_size=CHUNK))
 
         self.run(upload())
 
 
-async def _opened(ingest: str, assembly: str) -> AsyncClient:
-    """Made inside the loop that it will run in."""
-    return AsyncClient(ingest=ingest, assembly=assembly)
+async def _opened(ingest: str, assembly: str, state: Path) -> Client:
+    """Made inside the loop that it will run in. Its journals stay in the benchmark's own folder."""
+    return Client(ingest, assembly, environment={"XDG_STATE_HOME": str(state)})
 
 
 class PlainS3:

@@ -29,18 +29,20 @@ def run(cluster: BenchCluster, *, chunks: int, rounds: int) -> Report:
     digest = object_digest([ChunkHash(receipt.blake3, receipt.chaining_value) for receipt in receipts])
     size = chunks * _CHUNK
     with Sealane(cluster) as sealane:
-        session = sealane.run(sealane.client.create(size=size, chunk_size=_CHUNK, filename="largest")).session_id
+        session = sealane.run(
+            sealane.client.create_session(size=size, chunk_size=_CHUNK, filename="largest")
+        ).session_id
         begin = time.perf_counter()
         sealane.run(_put(cluster, SessionId(session), receipts))
         put_seconds = time.perf_counter() - begin
         seconds: list[float] = []
         for _ in range(rounds + 1):
             begin = time.perf_counter()
-            found = sealane.run(sealane.client.verify(session, chunk_count=chunks, size=size, blake3=digest))
+            found = sealane.run(sealane.client.verify_session(session, chunk_count=chunks, size=size, blake3=digest))
             seconds.append(time.perf_counter() - begin)
             if found.blake3 != digest:
                 raise AssertionError("VerifySession answered another digest")
-        sealane.run(sealane.client.abort(session))
+        sealane.run(sealane.client.abort_session(session))
     return Report(
         "receipts",
         f"an object of {chunks:,} chunks: {size / 2**30:,.1f} GiB by its receipts",
