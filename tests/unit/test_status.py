@@ -207,6 +207,7 @@ def test_a_list_that_was_cut_says_so() -> None:
     ("code", "expected"),
     [
         (grpc.StatusCode.UNAVAILABLE, errors.PeerUnavailable),
+        (grpc.StatusCode.CANCELLED, errors.PeerUnavailable),
         (grpc.StatusCode.DEADLINE_EXCEEDED, errors.DeadlineExceeded),
         (grpc.StatusCode.UNAUTHENTICATED, errors.Unauthenticated),
         (grpc.StatusCode.PERMISSION_DENIED, errors.PermissionDenied),
@@ -215,15 +216,18 @@ def test_a_list_that_was_cut_says_so() -> None:
         (grpc.StatusCode.UNKNOWN, errors.InternalError),
     ],
 )
-def test_without_error_info_only_unavailable_is_worth_a_retry(
+def test_without_error_info_only_a_server_that_is_away_is_worth_a_retry(
     code: grpc.StatusCode, expected: type[SealaneError]
 ) -> None:
-    """gRPC's own failures (section 10): a frame too large is RESOURCE_EXHAUSTED too, and would fail again."""
+    """gRPC's own failures (section 10): a frame too large is RESOURCE_EXHAUSTED too, and would fail again.
+
+    CANCELLED is what a server that stops answers to a call that arrives in that moment.
+    """
     error = from_rpc_error(Answered(code, "10.0.0.1 refused"))
     assert type(error) is expected
     assert "10.0.0.1" not in error.message
     assert "10.0.0.1" in error.private
-    assert isinstance(error, errors.RetryLater) == (code is grpc.StatusCode.UNAVAILABLE)
+    assert isinstance(error, errors.RetryLater) == (code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED))
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,13 @@ class Settings:
 
 
 @dataclass
+class Counts:
+    """What the boundary counts into, where no test looks at it."""
+
+    errors_by_reason: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
 class Served:
     """A running server and what is seen from outside and inside."""
 
