@@ -50,15 +50,19 @@ class Connections:
         self._policy = policy
         self._rng = rng
         self._lanes: list[aio.Channel] = []
+        self._ingest_channel: aio.Channel | None = None
         self._assembly_channel: aio.Channel | None = None
         self._ingest: Any = None
         self._assembly: Any = None
 
     @property
     def ingest(self) -> Any:
-        """The generated stub of ingest, on the first lane's connection."""
+        """The generated stub of ingest. Not on a lane's channel: there a replica's turn would come with every other
+        call, and a stream could meet the same one, the one that drains, again and again.
+        """
         if self._ingest is None:
-            self._ingest = ingest_service_pb2_grpc.IngestServiceStub(self._lane(0))  # type: ignore[no-untyped-call]  # generated
+            self._ingest_channel = channel(self.ingest_target, credentials=self._credentials)
+            self._ingest = ingest_service_pb2_grpc.IngestServiceStub(self._ingest_channel)  # type: ignore[no-untyped-call]  # generated
         return self._ingest
 
     @property
@@ -157,11 +161,12 @@ class Connections:
 
     async def close(self) -> None:
         """Close every connection; calls in progress end."""
-        channels = [*self._lanes, *([self._assembly_channel] if self._assembly_channel else [])]
+        channels = [*self._lanes, self._ingest_channel, self._assembly_channel]
         self._lanes = []
-        self._assembly_channel = self._ingest = self._assembly = None
+        self._ingest_channel = self._assembly_channel = self._ingest = self._assembly = None
         for each in channels:
-            await each.close()
+            if each is not None:
+                await each.close()
 
     def _lane(self, lane: int) -> aio.Channel:
         while len(self._lanes) <= lane:

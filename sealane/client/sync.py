@@ -271,7 +271,7 @@ class SyncClient:
                 yield item  # type: ignore[misc]  # not _END, so a T
         finally:
             if not self._closed:
-                self._run(items.aclose())  # type: ignore[arg-type]  # a coroutine in all but name
+                self._run(items.aclose())
 
 
 class _Call(Generic[T]):

@@ -39,6 +39,8 @@ from sealane.rpc.interceptors import StaticIdentity, server_interceptors
 from sealane.rpc.server import server_options
 from sealane.store.retry import RetryingStore
 from sealane.store.simulated import SimulatedStore
+from sealane.store.simulated_bucket import SimulatedBucket
+from sealane.store.simulated_traits import SEAWEEDFS, Dialect
 
 KIB = 1024
 TINY = Limits(
@@ -177,10 +179,11 @@ class IngestReplica(Replica):
         await self.serve(lambda server: register(servicer, server), settings, statistics)
 
     async def drain(self) -> None:
-        """As after SIGTERM: refuse new calls, finish the chunks in hand."""
+        """As after SIGTERM: refuse new calls, finish the chunks in hand, go."""
         assert self.ingest is not None
         self.drain_event.set()
         self.ingest.drain()
+        await self._server.stop(5.0)
 
 
 class AssemblyReplica(Replica):
@@ -204,11 +207,11 @@ class AssemblyReplica(Replica):
 class World:
     """One bucket, some ingest replicas, one assembly; and clients of them."""
 
-    def __init__(self, directory: Path, *, ingests: int, limits: Limits) -> None:
+    def __init__(self, directory: Path, *, ingests: int, limits: Limits, dialect: Dialect) -> None:
         ports = free_ports(ingests + 1)
         self.directory = directory
         self.limits = limits
-        self.store = SimulatedStore()
+        self.store = SimulatedStore(SimulatedBucket(dialect=dialect))
         self.assembly = AssemblyReplica(self, ports[0])
         self.ingests = [IngestReplica(self, port) for port in ports[1:]]
 
@@ -228,7 +231,12 @@ class World:
 
     def _arguments(self, backoff: BackoffPolicy, values: dict[str, Any]) -> dict[str, Any]:
         environment = {"XDG_STATE_HOME": str(self.directory / "state")}
-        return {"backoff": backoff, "rng": random.Random(7), "environment": environment, "max_memory": 64 * KIB} | values
+        return {
+            "backoff": backoff,
+            "rng": random.Random(7),
+            "environment": environment,
+            "max_memory": 64 * KIB,
+        } | values
 
     def journals(self) -> list[Path]:
         return sorted((self.directory / "state").rglob("*.json"))
@@ -242,8 +250,10 @@ class World:
 
 
 @asynccontextmanager
-async def world(directory: Path, *, ingests: int = 1, limits: Limits = TINY, **settings: Any) -> AsyncIterator[World]:
-    built = World(directory, ingests=ingests, limits=limits)
+async def world(
+    directory: Path, *, ingests: int = 1, limits: Limits = TINY, dialect: Dialect = SEAWEEDFS, **settings: Any
+) -> AsyncIterator[World]:
+    built = World(directory, ingests=ingests, limits=limits, dialect=dialect)
     for replica in built.ingests:
         await replica.start(**settings)
     await built.assembly.start()
