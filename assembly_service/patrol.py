@@ -159,7 +159,7 @@ class Patrol:
                 return
         until = await self._guarded(partial(self._due, listed), listed.tenant, listed.session)
         if until is not None:
-            resting[listed.session] = (seen, until)
+            resting[listed.session] = ((names, False), until)  # a receipt that shows later is a reason to look again
 
     async def _due(self, listed: ListedSession, deadline: Deadline) -> datetime | None:
         names = set(listed.records)
