@@ -111,11 +111,10 @@ class Journal:
         temporary = self.path.with_name(self.path.name + ".new")
         body = json.dumps({"version": VERSION, **asdict(entry)}, indent=1).encode()
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, body)
+        with open(descriptor, "wb") as file:
+            file.write(body)
+            file.flush()
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
         os.replace(temporary, self.path)
         self._sync_directory()
 

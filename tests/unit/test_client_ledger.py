@@ -1,0 +1,43 @@
+"""What is stored, as a coverage says it and as an upload counts it."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sealane.client.ledger import ChunkFacts, Ledger, stored_indexes
+from sealane.client.progress import Phase, Progress
+from sealane.domain.chunks import Receipt
+from sealane.domain.coverage import missing_ranges
+
+
+@given(st.sets(st.integers(0, 200)), st.booleans())
+def test_the_stored_chunks_are_had_back_from_their_number_and_the_gaps(stored: set[int], size_known: bool) -> None:
+    count = 250 if size_known else max(stored, default=-1) + 1
+    assert stored_indexes(len(stored), missing_ranges(sorted(stored), count)) == stored
+
+
+def receipt(index: int, digest: bytes = b"d" * 32, length: int = 8) -> Receipt:
+    return Receipt(index, length, digest, bytes(32), bytes(32), "etag")
+
+
+def test_chunks_of_an_earlier_run_count_as_stored_and_are_compared_byte_for_byte_by_digest() -> None:
+    seen: list[Progress] = []
+    ledger = Ledger("s", 8, 20, seen.append)
+    ledger.held_by_server([receipt(0), receipt(2, length=4), receipt(1, b"e" * 32)])
+    for index, length in enumerate((8, 8, 4)):
+        ledger.seen[index] = ChunkFacts(length, b"d" * 32)
+    assert [ledger.differs_from_server(index) for index in range(3)] == [False, True, False]
+    assert ledger.resumed(0)
+    assert ledger.resumed(2)
+    assert (seen[-1].bytes_stored, seen[-1].bytes_resumed, seen[-1].chunks_stored) == (12, 12, 2)
+    ledger.sent(8)
+    assert seen[-1].bytes_in_flight == 8
+    assert ledger.store(1)
+    assert not ledger.store(1)
+    ledger.sent(-8)
+    assert (seen[-1].bytes_stored, seen[-1].bytes_in_flight, ledger.bytes_sent) == (20, 0, 8)
+    ledger.unstore([1, 7])
+    assert (seen[-1].bytes_stored, seen[-1].chunks_stored) == (12, 2)
+    ledger.enter(Phase.DONE)
+    assert seen[-1].phase is Phase.DONE
