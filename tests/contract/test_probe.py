@@ -187,7 +187,8 @@ async def test_a_store_that_is_too_slow_gets_no_verdict() -> None:
 
 class Never:
     async def around(self, op: str, key: str, effect: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().create_future()
+        never: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        return await never
 
 
 async def test_a_probe_that_is_cancelled_clears_up_behind_itself() -> None:
