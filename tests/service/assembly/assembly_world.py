@@ -28,7 +28,7 @@ from sealane.domain.limits import Limits
 from sealane.domain.records import DoneRecord, LostRecord, MultipartRecord, SessionRecord, parse_done
 from sealane.store import keys
 from sealane.store.deadline import Deadline
-from sealane.store.port import OutcomeUnknown, StoreError
+from sealane.store.port import ObjectStore, OutcomeUnknown, StoreError
 from sealane.store.retry import RetryBudget, RetryingStore
 from sealane.store.simulated import Latency, SimulatedStore
 from sealane.store.simulated_bucket import SimulatedBucket
@@ -82,6 +82,18 @@ async def wait(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+async def eventually(condition: Callable[[], bool | Coroutine[Any, Any, bool]], seconds: float = 30) -> None:
+    """Wait for a condition, in real time; TimeoutError if it never holds."""
+    async with asyncio.timeout(seconds):
+        while True:
+            holds = condition()
+            if asyncio.iscoroutine(holds):
+                holds = await holds
+            if holds:
+                return
+            await asyncio.sleep(0.01)
+
+
 def content_of(size: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(size)
 
@@ -116,7 +128,7 @@ class Journal:
 class ReceiptsOfStore:
     """Ingest as assembly sees it: one LIST of the store, over a network of its own."""
 
-    def __init__(self, store: SimulatedStore) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self.store = store
         self.asked = 0
         self.failure: Exception | None = None
@@ -193,10 +205,18 @@ class Replica:
 class World:
     """One bucket. Make it within :func:`run`."""
 
-    def __init__(self, dialect: Dialect = SEAWEEDFS, *, seed: int = 0, keep_bytes: bool = True) -> None:
+    def __init__(
+        self,
+        dialect: Dialect = SEAWEEDFS,
+        *,
+        seed: int = 0,
+        keep_bytes: bool = True,
+        plain: ObjectStore | None = None,
+    ) -> None:
+        """``plain`` puts sessions into another store; then only what makes sessions is of use here."""
         self.bucket = SimulatedBucket(dialect=dialect, keep_bytes=keep_bytes)
         self.rng = random.Random(seed)
-        self.plain = SimulatedStore(self.bucket)
+        self.plain: ObjectStore = plain or SimulatedStore(self.bucket)
         """Without latency and faults: the tests' own hands."""
         self._sessions = 0
 
