@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _LINE_EVERY_PERCENT = 10
 _LINE_EVERY_SECONDS = 10.0
+_WINDOW_SECONDS = 5.0
 _LINE_EVERY_BYTES = 256 << 20
 """Of what has no known size."""
 
@@ -40,20 +42,22 @@ def meter(output: Output, title: str) -> Meter:
 
 
 class Pace:
-    """Bytes a second since the first look, without what was done before that."""
+    """Bytes a second over the latest few seconds: what a stall or a resume does to the rate soon shows."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._start: float | None = None
-        self._base = 0
+        self._looks: deque[tuple[float, int]] = deque()
+        self._highest = 0
 
     def rate(self, done: int, already: int) -> float:
-        """Bytes a second so far; 0 while nothing is known."""
+        """Bytes a second; 0 while nothing is known. ``done`` may fall (a broken stream): that is no progress."""
         now = self._clock()
-        if self._start is None:
-            self._start, self._base = now, max(done, already)
-        elapsed = now - self._start
-        return max(0.0, done - max(self._base, already)) / elapsed if elapsed > 0 else 0.0
+        self._highest = max(self._highest, done, already)
+        self._looks.append((now, self._highest))
+        while len(self._looks) > 2 and self._looks[1][0] <= now - _WINDOW_SECONDS:
+            self._looks.popleft()
+        (then, before) = self._looks[0]
+        return (self._highest - before) / (now - then) if now > then else 0.0
 
 
 class _Lines:

@@ -39,7 +39,6 @@ class _Upload:
     options: dict[str, Any]
     session_id: str = ""
     started: float = field(default_factory=time.monotonic)
-    recorded: float = 0.0
     stored: int = -1
     resumed: int = 0
 
@@ -129,9 +128,10 @@ async def _put(upload: _Upload, ingest: str | None, assembly: str | None, patien
             await client.get_server_info()  # nobody there: say so now, not when the patience ends
             title = upload.options["name"] or Path(upload.file).name
             with meter(upload.output, title if not upload.piped else "stdin") as shown:
-                return await client.upload(
-                    source, progress=lambda progress: _report(upload, shown, progress), **options
-                )
+                report = _Reporter(upload, shown)
+                result = await client.upload(source, progress=report, **options)
+                report.flush()
+                return result
     except SourceChanged as error:
         raise CommandFailed(
             error.message,
@@ -159,32 +159,59 @@ def _with_session(failure: CommandFailed, upload: _Upload) -> CommandFailed:
     return failure
 
 
-def _report(upload: _Upload, shown: Meter, progress: Progress) -> None:
-    from sealane.cli import shapes
-    from sealane.client import Phase
+class _Reporter:
+    """Passes on the newest progress a few times a second, however often it changes.
 
-    output = upload.output
-    if progress.session_id and progress.session_id != upload.session_id:
-        upload.session_id = progress.session_id
-        if upload.progress_records:
-            output.record({"event": "session", "session_id": upload.session_id})
-        output.note(f"session {upload.session_id}")
-    if progress.bytes_resumed and not upload.resumed:
-        upload.resumed = progress.bytes_resumed
-        output.note(f"resumed: {text.size(progress.bytes_resumed)} had arrived before")
-    if upload.progress_records:
-        now = time.monotonic()
-        if progress.bytes_stored != upload.stored and now - upload.recorded >= _PROGRESS_EVERY_SECONDS:
-            upload.stored, upload.recorded = progress.bytes_stored, now
-            output.record({"event": "progress", **shapes.progress(progress)})
-    retried = f"{progress.retries} retr{'y' if progress.retries == 1 else 'ies'}" if progress.retries else ""
-    note = "committing" if progress.phase is Phase.COMMITTING else retried
-    shown.show(
-        progress.bytes_stored + progress.bytes_in_flight,
-        progress.bytes_total,
-        already=progress.bytes_resumed,
-        note=note,
-    )
+    Between two of them the SDK's numbers settle: a chunk that was just acknowledged is for a moment both stored and
+    in flight.
+    """
+
+    def __init__(self, upload: _Upload, shown: Meter) -> None:
+        self._upload = upload
+        self._meter = shown
+        self._latest: Progress | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        self._latest = progress
+        if progress.session_id != self._upload.session_id:
+            self._session(progress.session_id)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_PROGRESS_EVERY_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Show the newest now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._latest is not None:
+            self._show(self._latest)
+
+    def _session(self, session_id: str) -> None:
+        """Which session it is, at once: whoever interrupts the upload needs its name."""
+        self._upload.session_id = session_id
+        self._upload.output.note(f"session {session_id}")
+        if self._upload.progress_records:
+            self._upload.output.record({"event": "session", "session_id": session_id})
+
+    def _show(self, progress: Progress) -> None:
+        from sealane.cli import shapes
+        from sealane.client import Phase
+
+        upload = self._upload
+        if progress.bytes_resumed and not upload.resumed:
+            upload.resumed = progress.bytes_resumed
+            upload.output.note(f"resumed: {text.size(progress.bytes_resumed)} had arrived before")
+        if upload.progress_records and progress.bytes_stored != upload.stored:
+            upload.stored = progress.bytes_stored
+            upload.output.record({"event": "progress", **shapes.progress(progress)})
+        retried = f"{progress.retries} retr{'y' if progress.retries == 1 else 'ies'}" if progress.retries else ""
+        self._meter.show(
+            progress.bytes_stored + progress.bytes_in_flight,
+            progress.bytes_total,
+            already=progress.bytes_resumed,
+            note="committing" if progress.phase is Phase.COMMITTING else retried,
+        )
 
 
 def _show(upload: _Upload, result: UploadResult) -> None:
@@ -198,8 +225,7 @@ def _show(upload: _Upload, result: UploadResult) -> None:
         else:
             output.document(shape)
         return
-    output.rows([("session", result.session_id)])
-    session_page.show_object(output, result.committed_object)
+    session_page.show_object(output, result.committed_object, ("session", result.session_id))
     again = f", {text.size(result.bytes_sent_again)} of it again" if result.bytes_sent_again else ""
     resumed = f", {text.size(result.bytes_resumed)} resumed" if result.bytes_resumed else ""
     output.note(f"{text.size(result.bytes_sent)} sent in {seconds:.1f} s{again}{resumed}")

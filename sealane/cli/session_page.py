@@ -54,10 +54,11 @@ def show(output: Output, session: Session) -> None:
         show_object(output, session.committed_object)
 
 
-def show_object(output: Output, committed: CommittedObject) -> None:
-    """A committed object: where it is, and what it is."""
+def show_object(output: Output, committed: CommittedObject, *before: tuple[str, str]) -> None:
+    """A committed object: where it is, and what it is; behind the rows ``before``."""
     output.rows(
         [
+            *before,
             ("key", committed.key),
             ("bucket", committed.bucket),
             ("size", text.exact_size(committed.size)),
@@ -102,7 +103,7 @@ def _show_coverage(output: Output, session: Session, found: Coverage) -> None:
         ("missing", missing),
         ("conflicting", ", ".join(str(index) for index in found.conflicting)),
     ]
-    if found.prefix.chunks:
+    if found.prefix.chunks and session.committed_object is None:  # a committed one's digest is the object's
         name = shlex.quote(session.filename)
         rows += [
             ("prefix", f"{text.exact_size(found.prefix.size)} in {found.prefix.chunks} chunks"),

@@ -12,7 +12,6 @@ import argparse
 import base64
 import contextlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -29,6 +28,7 @@ import blake3
 import grpc
 
 from sealane.dev.cluster import Cluster
+from sealane.dev.narration import DemoFailed, Narrator
 from sealane.dev.process import StartFailed
 from sealane.dev.seaweed import StoreNotInstalled, weed_program
 from sealane.dev.signals import Stopped, stop_on_signal
@@ -44,48 +44,10 @@ _SESSION = re.compile(r"\bsession\s+([0-9a-f]{32})\b")
 _PATIENCE_SECONDS = 120.0
 
 
-class DemoFailed(Exception):
-    """Something was not as it must be. The text says what."""
-
-
-class _Narrator:
-    """Numbered steps, commands and their output, and checks."""
-
-    def __init__(self) -> None:
-        self._number = 0
-        self._began = time.monotonic()
-        self._bold = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-
-    def step(self, title: str) -> None:
-        self._number += 1
-        line = f"{self._number}. {title}"
-        print(f"\n\033[1m{line}\033[0m" if self._bold else f"\n{line}", flush=True)
-
-    def say(self, line: str) -> None:
-        print(f"   {line}", flush=True)
-
-    def command(self, *words: str) -> None:
-        self.say(f"$ {' '.join(words)}")
-
-    def output(self, lines: str) -> None:
-        for line in lines.rstrip("\n").splitlines():
-            print(f"   │ {line}", flush=True)
-
-    def check(self, what: str, ok: bool) -> None:
-        """Say whether it holds; DemoFailed if not."""
-        self.say(f"{'✓' if ok else '✗'} {what}")
-        if not ok:
-            raise DemoFailed(what)
-
-    @property
-    def elapsed(self) -> float:
-        return time.monotonic() - self._began
-
-
 class _Put:
     """A running ``sealane put``, whose session is known once it has said it."""
 
-    def __init__(self, file: Path, endpoints: list[str], journal: Path, narrator: _Narrator) -> None:
+    def __init__(self, file: Path, endpoints: list[str], journal: Path, narrator: Narrator) -> None:
         argv = [sys.executable, "-m", "sealane.cli", "put", str(file), "--journal", str(journal), *endpoints]
         self._narrator = narrator
         self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -137,7 +99,7 @@ def default_file() -> Path:
     return max(big, key=lambda path: path.stat().st_size)
 
 
-def run(file: Path, narrator: _Narrator) -> None:
+def run(file: Path, narrator: Narrator) -> None:
     """The whole story. DemoFailed when something is not as it must be."""
     size = file.stat().st_size
     with tempfile.TemporaryDirectory(prefix="sealane-demo-") as folder, contextlib.ExitStack() as scope:
@@ -197,7 +159,7 @@ def run(file: Path, narrator: _Narrator) -> None:
 
 
 @contextlib.contextmanager
-def _nothing_left(cluster: Cluster, narrator: _Narrator) -> Iterator[list[int]]:
+def _nothing_left(cluster: Cluster, narrator: Narrator) -> Iterator[list[int]]:
     """At the end, whatever happened, no process of the list is there."""
     pids: list[int] = []
     yield pids
@@ -205,7 +167,7 @@ def _nothing_left(cluster: Cluster, narrator: _Narrator) -> Iterator[list[int]]:
     narrator.check(f"nothing is left running ({len(pids)} processes ended)", not alive and not cluster.store.running)
 
 
-def _stop(cluster: Cluster, narrator: _Narrator) -> None:
+def _stop(cluster: Cluster, narrator: Narrator) -> None:
     narrator.say("SIGTERM to the services, then to the store")
     cluster.stop()
 
@@ -224,7 +186,7 @@ def _await_chunks(channel: grpc.Channel, session: str, put: _Put) -> Coverage:
     raise DemoFailed("the second chunk never came")
 
 
-def _command(narrator: _Narrator, words: list[str], endpoints: list[str], *options: str) -> dict[str, Any]:
+def _command(narrator: Narrator, words: list[str], endpoints: list[str], *options: str) -> dict[str, Any]:
     """Run ``sealane WORDS``; with --json, its document."""
     done = subprocess.run(
         [sys.executable, "-m", "sealane.cli", *words, *endpoints, *options],
@@ -241,7 +203,7 @@ def _command(narrator: _Narrator, words: list[str], endpoints: list[str], *optio
     return json.loads(done.stdout) if "--json" in options else {}
 
 
-def _grpcurl(narrator: _Narrator, address: str, method: str, session: str) -> bytes | None:
+def _grpcurl(narrator: Narrator, address: str, method: str, session: str) -> bytes | None:
     """Show the answer of one call; the committed object's digest in it. None without grpcurl: it is a test tool."""
     beside = Path(sys.executable).with_name("grpcurl")
     program = str(beside) if beside.exists() else shutil.which("grpcurl")
@@ -260,9 +222,11 @@ def _grpcurl(narrator: _Narrator, address: str, method: str, session: str) -> by
     narrator.output(done.stdout + done.stderr)
     if done.returncode != 0:
         raise DemoFailed(f"grpcurl {method} ended with code {done.returncode}")
-    answer = json.loads(done.stdout)
-    committed = answer.get("committedObject") or answer["session"]["committedObject"]
-    return base64.b64decode(committed["blake3"])
+    # Proto JSON's own names, whichever way this grpcurl spells them.
+    committed = re.search(r'"committed_?[oO]bject": \{.*?"blake3": "([^"]+)"', done.stdout, re.DOTALL)
+    if committed is None:
+        raise DemoFailed(f"grpcurl {method} shows no committed object")
+    return base64.b64decode(committed.group(1))
 
 
 def _compare(cluster: Cluster, bucket: str, key: str, file: Path) -> tuple[bool, bytes]:
@@ -300,7 +264,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sealane.dev.demo", description=__doc__.splitlines()[0])
     parser.add_argument("--file", type=Path, help="what to upload, more than 24 MiB (default: a file of the set-up)")
     arguments = parser.parse_args()
-    narrator = _Narrator()
+    narrator = Narrator()
     try:
         with stop_on_signal():
             file: Path = arguments.file or default_file()

@@ -9,63 +9,77 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from cli_process import CHUNK, COMMAND_SECONDS, Commands, Content, environment, write_content
+from cli_process import CHUNK, Commands, write_content
+from cli_process import environment as clean_environment
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+
+START_SECONDS = 180  # four programs that start and a probe in each, on a machine that may be busy
 
 
-@pytest.fixture
-def alone(tmp_path: Path) -> Commands:
+def folder(directory: Path) -> Commands:
     """`sealane …` in an empty folder, told of no endpoint."""
-    (tmp_path / "home").mkdir()
-    env = environment(HOME=str(tmp_path / "home"), XDG_STATE_HOME=str(tmp_path / "home"))
-    return Commands(tmp_path, "", "", env)
+    (directory / "home").mkdir()
+    home = str(directory / "home")
+    return Commands(directory, "", "", clean_environment(HOME=home, XDG_STATE_HOME=home))
 
 
 class Dev:
-    """A running `sealane dev --json`, its events line by line."""
+    """A running `sealane dev`; with --json, its events line by line."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self.process = process
-        self.ready = self.await_record(lambda record: "ready" in record)
+        self._log = log
 
-    def await_record(self, wanted: Any) -> dict[str, Any]:
-        """The next record that ``wanted`` accepts; fails when the process ends before."""
-        assert self.process.stdout is not None
-        deadline = time.monotonic() + COMMAND_SECONDS
+    @property
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def await_line(self, wanted: Callable[[str], bool]) -> str:
+        """The first line, said already or to come, that ``wanted`` accepts; fails when the process ends before."""
+        deadline = time.monotonic() + START_SECONDS
+        ended = False
         while time.monotonic() < deadline:
-            readable, _, _ = select.select([self.process.stdout], [], [], 1)
-            line = self.process.stdout.readline() if readable else ""
-            if line and wanted(record := json.loads(line)):
-                return dict(record)
-            assert line or self.process.poll() is None, f"ended with code {self.process.poll()}"
-        pytest.fail("no such event")
+            for line in self.said.splitlines():
+                if wanted(line):
+                    return line
+            assert not ended, f"ended with code {self.process.returncode}: {self.said}"
+            ended = self.process.poll() is not None
+            select.select([], [], [], 0.05)
+        pytest.fail(f"no such line in {self.said}")
+
+    def await_ready(self) -> dict[str, Any]:
+        """The record that names every port and key."""
+        record: dict[str, Any] = json.loads(self.await_line(lambda line: line.startswith('{"ready":true')))
+        return record
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def ports(self) -> list[int]:
-        addresses = [s[name] for s in self.ready["services"] for name in ("address", "health_address")]
-        addresses.append(self.ready["store"]["endpoint"])
-        return [int(address.rpartition(":")[2]) for address in addresses]
-
 
 @contextmanager
 def dev(commands: Commands, *words: str) -> Iterator[Dev]:
-    # A file, and unbuffered reads: readline and select don't agree over a buffer.
-    process = commands.popen("dev", "--json", *words, stderr=None, bufsize=1)
+    log = commands.directory / "said"
+    with log.open("w") as file:
+        process = commands.popen("dev", *words, stdout=file, stderr=subprocess.STDOUT)
     try:
-        yield Dev(process)
+        yield Dev(process, log)
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+
+
+def ports_of(record: dict[str, Any]) -> list[int]:
+    addresses = [service[name] for service in record["services"] for name in ("address", "health_address")]
+    addresses.append(record["store"]["endpoint"])
+    return [int(address.rpartition(":")[2]) for address in addresses]
 
 
 def answers(port: int) -> bool:
@@ -74,129 +88,136 @@ def answers(port: int) -> bool:
 
 
 def assert_all_gone(children: list[psutil.Process], ports: list[int]) -> None:
-    gone, alive = psutil.wait_procs(children, timeout=30)
+    gone, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
     assert gone
     assert not [port for port in ports if answers(port)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_everything_and_leaves_nothing_running(alone: Commands, number: signal.Signals) -> None:
-    with dev(alone) as running:
-        children, ports = running.children(), running.ports()
+# --- one cluster that several tests look at ---
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Commands:
+    return folder(tmp_path_factory.mktemp("dev"))
+
+
+@pytest.fixture(scope="module")
+def running(here: Commands) -> Iterator[Dev]:
+    with dev(here, "--json") as started:
+        started.await_ready()
+        yield started
+
+
+def test_other_commands_in_the_folder_find_it_without_a_flag(here: Commands, running: Dev) -> None:
+    content = write_content(here.directory / "found.bin", CHUNK + 1)
+    put = here("put", content.path, "--json")
+    assert put.code == 0, put.err
+    assert put.document["committed_object"]["blake3"] == content.blake3
+    elsewhere = Commands(here.directory / "home", "", "", here.env)
+    assert elsewhere("ls", "--timeout", "1").code in (0, 6), "another folder asks the default ports"
+    assert running.process.poll() is None
+
+
+def test_a_second_dev_on_the_folder_is_refused_and_the_first_goes_on(here: Commands, running: Dev) -> None:
+    second = here("dev", "--json")
+    assert (second.code, second.error["reason"]) == (4, "CANNOT_START")
+    assert running.process.poll() is None
+    assert here("ls", "--json").code == 0
+
+
+def test_a_crashed_service_is_started_again_on_its_port(here: Commands, running: Dev) -> None:
+    (ingest,) = [child for child in running.children() if "ingest_service" in child.cmdline()]
+    ingest.kill()
+    assert "signal 9" in running.await_line(lambda line: "ingest-1 was ended" in line)
+    running.await_line(lambda line: "ingest-1 is ready again" in line)
+    info = here("info", "--json")
+    assert info.code == 0, info.err
+    (again,) = [child for child in running.children() if "ingest_service" in child.cmdline()]
+    assert again.pid != ingest.pid
+
+
+def test_doctor_asks_the_store_of_the_running_cluster(here: Commands, running: Dev) -> None:
+    said = here("doctor", "--json", timeout=START_SECONDS)
+    assert said.code == 0, said.err
+    assert said.document["endpoint"] == running.await_ready()["store"]["endpoint"]
+
+
+def test_sigkill_of_dev_itself_leaves_nothing_running(here: Commands, running: Dev) -> None:
+    """The last test of this cluster: the kernel ends the children with their parent."""
+    children, ports = running.children(), ports_of(running.await_ready())
+    running.process.kill()
+    assert_all_gone(children, ports)
+    assert "sealane dev" in here("ls", "--timeout", "1").err, "its cluster.json is there, and misleads nobody"
+
+
+# --- clusters of their own ---
+
+
+def test_a_signal_stops_everything_and_the_data_outlive_it(tmp_path: Path) -> None:
+    """SIGTERM, then a second life on the same folder, for people to read, ended by SIGINT."""
+    here = folder(tmp_path)
+    content = write_content(tmp_path / "kept.bin", 1001)
+    with dev(here, "--json", "--ingest", "2") as first:
+        record = first.await_ready()
+        assert len(record["services"]) == 3
+        children, ports = first.children(), ports_of(record)
         assert all(answers(port) for port in ports)
-        running.process.send_signal(number)
-        assert running.process.wait(COMMAND_SECONDS) == 0
-        assert_all_gone(children, ports)
-        assert not (alone.directory / ".sealane/dev/cluster.json").exists()
-
-
-def test_sigkill_of_dev_itself_leaves_nothing_running(alone: Commands) -> None:
-    with dev(alone) as running:
-        children, ports = running.children(), running.ports()
-        running.process.kill()
-        assert_all_gone(children, ports)
-
-
-def test_other_commands_in_the_folder_find_it_and_its_data_outlive_it(alone: Commands) -> None:
-    """No flag, no environment; after a restart on the same folder a committed object is still there."""
-    content = write_content(alone.directory / "small.bin", CHUNK + 1)
-    with dev(alone) as running:
-        put = alone("put", content.path, "--json")
+        put = here("put", content.path, "--json")
         assert put.code == 0, put.err
-        running.process.send_signal(signal.SIGTERM)
-        running.process.wait(COMMAND_SECONDS)
-    with dev(alone, "--ingest", "2") as running:
-        assert len(running.ready["services"]) == 3
-        verified = alone("verify", put.document["session_id"], "--against", content.path, "--json")
+        first.process.send_signal(signal.SIGTERM)
+        assert first.process.wait(60) == 0
+        assert_all_gone(children, ports)
+        assert not (tmp_path / ".sealane/dev/cluster.json").exists()
+    with dev(here) as second:
+        second.await_line(lambda line: "Ctrl-C stops everything" in line)
+        keys = json.loads((tmp_path / ".sealane/dev/credentials.json").read_bytes())
+        for shown in (keys["secret_key"], "grpcurl -plaintext 127.0.0.1:", "sealane put FILE", "assembly-1"):
+            assert shown in second.said
+        verified = here("verify", put.document["session_id"], "--against", content.path, "--json")
         assert verified.code == 0, verified.err
+        children = second.children()
+        second.process.send_signal(signal.SIGINT)
+        assert second.process.wait(60) == 0
+        assert_all_gone(children, [])
+        assert "nothing is left running" in second.said
 
 
-def test_a_crashed_service_is_started_again_on_its_port(alone: Commands) -> None:
-    with dev(alone) as running:
-        ingest = next(s for s in running.ready["services"] if s["kind"] == "ingest")
-        (process,) = [
-            child
-            for child in running.children()
-            if "ingest_service" in " ".join(child.cmdline()) and child.ppid() == running.process.pid
-        ]
-        process.kill()
-        crash = running.await_record(lambda record: "ingest-1" in record.get("event", ""))
-        assert "signal 9" in crash["event"]
-        running.await_record(lambda record: "ingest-1 is ready again" in record.get("event", ""))
-        info = alone("info", "--ingest", ingest["address"], "--json")
-        assert info.code == 0, info.err
+def run_demo(directory: Path, file: Path) -> subprocess.CompletedProcess[str]:
+    temporary = directory / "tmp"
+    temporary.mkdir()
+    return subprocess.run(
+        [sys.executable, "-m", "sealane.dev.demo", "--file", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=clean_environment(HOME=str(directory), TMPDIR=str(temporary)),
+        cwd=directory,
+        check=False,
+    )
 
 
-def test_a_second_dev_on_the_folder_is_refused_and_the_first_goes_on(alone: Commands) -> None:
-    with dev(alone) as running:
-        second = alone("dev", "--json")
-        assert (second.code, json.loads(second.err)["error"]["reason"]) == (4, "CANNOT_START")
-        assert running.process.poll() is None
-        assert alone("ls", "--json").code == 0
-
-
-def test_the_table_has_every_port_the_keys_and_lines_to_paste(alone: Commands) -> None:
-    log = alone.directory / "said"
-    with log.open("w") as file:
-        process = alone.popen("dev", stdout=file, stderr=subprocess.STDOUT)
-    try:
-        deadline = time.monotonic() + COMMAND_SECONDS
-        while "Ctrl-C stops everything" not in log.read_text():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline
-            select.select([], [], [], 0.1)
-        shown = log.read_text()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(COMMAND_SECONDS)
-    keys = json.loads((alone.directory / ".sealane/dev/credentials.json").read_bytes())
-    assert keys["secret_key"] in shown
-    assert "grpcurl -plaintext 127.0.0.1:" in shown
-    assert "sealane put FILE" in shown
-    assert "ingest-1" in shown
-    assert "assembly-1" in shown
+def assert_nothing_left(directory: Path) -> None:
+    temporary = directory / "tmp"
+    assert list(temporary.iterdir()) == []
+    left = [p.pid for p in psutil.process_iter(["cmdline"]) if str(temporary) in " ".join(p.info["cmdline"] or ())]
+    assert left == []
 
 
 def test_the_demo_kills_resumes_compares_and_leaves_nothing(tmp_path: Path) -> None:
     """The main job with a SIGKILL of ingest in its middle (I4, I5), told step by step."""
-    content: Content = write_content(tmp_path / "demo.bin", 12 * CHUNK + 77)
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    before = {process.pid for process in psutil.process_iter()}
-    done = subprocess.run(
-        [sys.executable, "-m", "sealane.dev.demo", "--file", str(content.path)],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        env=environment(HOME=str(tmp_path), TMPDIR=str(temporary)),
-        cwd=tmp_path,
-        check=False,
-    )
+    content = write_content(tmp_path / "demo.bin", 12 * CHUNK + 77)
+    done = run_demo(tmp_path, content.path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SIGKILL to ingest" in done.stdout
     assert content.blake3 in done.stdout
     assert "✗" not in done.stdout
     assert "All checks held" in done.stdout
-    assert list(temporary.iterdir()) == []
-    left = [
-        process.pid
-        for process in psutil.process_iter(["pid", "cmdline"])
-        if process.pid not in before and str(temporary) in " ".join(process.info["cmdline"] or ())
-    ]
-    assert left == []
+    assert_nothing_left(tmp_path)
 
 
 def test_the_demo_fails_when_the_file_is_too_small_to_be_interrupted(tmp_path: Path) -> None:
-    content = write_content(tmp_path / "tiny.bin", 10)
-    done = subprocess.run(
-        [sys.executable, "-m", "sealane.dev.demo", "--file", str(content.path)],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        env=environment(HOME=str(tmp_path), TMPDIR=str(tmp_path)),
-        cwd=tmp_path,
-        check=False,
-    )
+    done = run_demo(tmp_path, write_content(tmp_path / "tiny.bin", 10).path)
     assert done.returncode == 1
     assert "24 MiB" in done.stderr
+    assert_nothing_left(tmp_path)

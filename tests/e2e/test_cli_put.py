@@ -150,13 +150,14 @@ def test_a_name_that_no_key_may_have_is_refused_by_its_reason(sealane: Commands,
     assert put.out == ""
 
 
-def test_without_a_server_the_answer_is_try_again_and_what_to_look_at(sealane: Commands, three_chunks: Content) -> None:
-    arguments = ("--ingest", "127.0.0.1:1", "--assembly", "127.0.0.1:1")
-    put = sealane("status", "0" * 32, *arguments)
-    assert put.code == 6
-    assert "sealane dev" in put.err
-    status = sealane("status", "0" * 32, *arguments, "--json")
-    assert status.error["code"] == "UNAVAILABLE"
+def test_without_a_server_the_answer_is_try_again_and_what_to_look_at(sealane: Commands) -> None:
+    arguments = ("--ingest", "127.0.0.1:1", "--assembly", "127.0.0.1:1", "--timeout", "1")
+    said = sealane("status", "0" * 32, *arguments)
+    assert said.code == 6
+    assert "sealane dev" in said.err
+    assert "127.0.0.1:1, from flag" in said.err
+    said = sealane("status", "0" * 32, *arguments, "--json")
+    assert (said.code, said.error["code"]) == (6, "UNAVAILABLE")
 
 
 def test_progress_as_json_is_a_line_each_and_the_last_is_the_result(sealane: Commands, three_chunks: Content) -> None:
