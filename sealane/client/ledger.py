@@ -66,18 +66,16 @@ class Ledger:
         )
         return True
 
-    def is_stored(self, index: int) -> bool:
-        return index in self._stored
-
-    def store(self, index: int) -> bool:
-        """The server has chunk ``index``; whether that is news."""
-        if index in self._stored:
-            return False
+    def store(self, index: int, *, landed: int = 0) -> bool:
+        """The server has chunk ``index``; whether that is news. ``landed`` bytes of it were in flight until now."""
+        news = index not in self._stored
         self._stored.add(index)
         self._change(
-            bytes_stored=self._progress.bytes_stored + self.seen[index].length, chunks_stored=len(self._stored)
+            bytes_stored=self._progress.bytes_stored + (self.seen[index].length if news else 0),
+            bytes_in_flight=self._progress.bytes_in_flight - landed,
+            chunks_stored=len(self._stored),
         )
-        return True
+        return news
 
     def unstore(self, indexes: Iterable[int]) -> None:
         """The server asks for these chunks again."""
@@ -87,9 +85,14 @@ class Ledger:
         self._change(bytes_stored=self._progress.bytes_stored - lost, chunks_stored=len(self._stored))
 
     def sent(self, count: int) -> None:
-        """``count`` bytes of a chunk went out; negative when a stream has ended and they are in flight no more."""
-        self.bytes_sent += max(0, count)
+        """``count`` bytes of a chunk went out."""
+        self.bytes_sent += count
         self._change(bytes_in_flight=self._progress.bytes_in_flight + count)
+
+    def dropped(self, count: int) -> None:
+        """A stream has ended without an acknowledgement of ``count`` bytes that it had sent."""
+        if count:
+            self._change(bytes_in_flight=self._progress.bytes_in_flight - count)
 
     def retried(self) -> None:
         self.retries += 1

@@ -21,6 +21,9 @@ from sealane.client.stream_call import StreamEnded, UploadStream
 from sealane.domain.limits import Limits
 
 MAX_FRAME_BYTES = Limits().max_frame_bytes
+LINGER_SECONDS = 0.05
+"""How long an open stream waits for its next chunk: an idle one is better closed and acknowledged, but every end of a
+stream costs the server a few reads and the client a round trip."""
 MAX_CORRUPT = 5
 """Times that one chunk may arrive with other bytes than were sent: more is no accident of the network."""
 
@@ -148,7 +151,7 @@ class Lanes:
             try:
                 await call.send(header(self._ledger.session_id))
                 while len(sent) < options.chunks_per_stream and not call.ended:
-                    if not todo and not self._more(todo, queue):
+                    if not todo and not await self._more(todo, queue):
                         break
                     sent.append(todo.popleft())
                     await self._send(call, sent[-1], flight)
@@ -158,12 +161,13 @@ class Lanes:
             acknowledged = {result.chunk_index for result in response.chunks}
             for chunk in [c for c in sent if c.index in acknowledged]:
                 sent.remove(chunk)
-                self._acknowledge(chunk, backoff)
+                flight.size -= chunk.length
+                self._acknowledge(chunk, backoff, landed=chunk.length)
             if sent:
                 raise PeerUnavailable("The server ended the stream before all of its chunks.", retry_after=0.0)
         finally:
             call.cancel()
-            self._ledger.sent(-flight.size)
+            self._ledger.dropped(flight.size)
             if self._reread is not None:
                 for chunk in sent:
                     self._let_go(chunk)
@@ -182,20 +186,22 @@ class Lanes:
             self._let_go(chunk)  # gRPC has its own copy
 
     @staticmethod
-    def _more(todo: deque[Chunk], queue: asyncio.Queue[Chunk | None]) -> bool:
-        """Move a chunk from the queue to ``todo`` if one is there now: an idle stream is better acknowledged."""
-        if queue.empty():
+    async def _more(todo: deque[Chunk], queue: asyncio.Queue[Chunk | None]) -> bool:
+        """Move a chunk from the queue to ``todo``, if there is one soon."""
+        try:
+            async with asyncio.timeout(LINGER_SECONDS):
+                chunk = await queue.get()
+        except TimeoutError:
             return False
-        chunk = queue.get_nowait()
         if chunk is None:
             queue.put_nowait(None)  # for :meth:`run` to see
             return False
         todo.append(chunk)
         return True
 
-    def _acknowledge(self, chunk: Chunk, backoff: Backoff) -> None:
+    def _acknowledge(self, chunk: Chunk, backoff: Backoff, *, landed: int = 0) -> None:
         self._let_go(chunk)
-        self._ledger.store(chunk.index)
+        self._ledger.store(chunk.index, landed=landed)
         backoff.progress()
 
     def _let_go(self, chunk: Chunk) -> None:
