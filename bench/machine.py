@@ -15,8 +15,10 @@ _PACKAGES = ("grpcio", "protobuf", "blake3", "numba", "minio", "urllib3", "seawe
 
 def describe() -> dict[str, Any]:
     """CPU, cores, memory, kernel and versions. Nothing that names the machine itself."""
+    flags = _cpu_field("flags").split() or _cpu_field("Features").split()
     return {
-        "cpu": _cpu_model(),
+        "cpu": _cpu_field("model name") or platform.machine(),
+        "sha_extensions": "sha_ni" in flags or "sha2" in flags,
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "system": f"{platform.system()} {platform.release().partition('-')[0]}",
@@ -28,15 +30,17 @@ def describe() -> dict[str, Any]:
 
 def line(machine: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    sha = "with" if machine["sha_extensions"] else "without"
     return (
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB; {machine['system']}; "
-        f"Python {machine['python']}; {packages}; load before: {machine['load_before']}"
+        f"{machine['cpu']} {sha} SHA extensions, {machine['cores']} cores, {machine['memory_gib']} GiB; "
+        f"{machine['system']}; Python {machine['python']}; {packages}; load before: {machine['load_before']}"
     )
 
 
-def _cpu_model() -> str:
+def _cpu_field(wanted: str) -> str:
+    """Of the first processor in /proc/cpuinfo; empty if it is not told."""
     for row in Path("/proc/cpuinfo").read_text().splitlines():
         name, _, value = row.partition(":")
-        if name.strip() == "model name":
+        if name.strip() == wanted:
             return value.strip()
-    return platform.machine()
+    return ""
