@@ -12,6 +12,16 @@ from cli_process import CHUNK, Commands, Content, commands, write_content
 
 from sealane.dev.cluster import Cluster
 
+HERE = Path(__file__).parent
+PATIENCE_SECONDS = 300
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whichever test comes first waits for five programs to start; on a busy machine that alone takes a minute."""
+    for item in items:
+        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(PATIENCE_SECONDS))
+
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:

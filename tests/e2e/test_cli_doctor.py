@@ -17,7 +17,7 @@ from sealane.dev.ports import free_ports
 from sealane.dev.process import ChildProcess
 from sealane.dev.signed_http import signed_request
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.e2e
 
 GUARANTEES = ["R1", "R2", "R3", "R4", "R5", "R6"]
 
