@@ -74,7 +74,7 @@ def report(failure: CommandFailed, *, as_json: bool) -> None:
         print(json.dumps({"error": error}, ensure_ascii=False, separators=(",", ":")), file=sys.stderr, flush=True)
         return
     print(f"sealane: {failure.message}", file=sys.stderr)
-    if error_id:
+    if error_id and failure.exit_code in (ExitCode.FAILED, ExitCode.CORRUPT):  # others the user mends alone
         print(f"  error id: {error_id}", file=sys.stderr)
     if failure.hint:
         print(f"  {failure.hint}", file=sys.stderr)

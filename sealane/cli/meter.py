@@ -98,8 +98,14 @@ def _line(done: int, total: int | None, rate: float) -> str:
     speed = f"  {text.rate(rate)}" if rate else ""
     if not total:
         return f"{text.size(done)}{speed}"
-    left = f"  {text.duration((total - done) / rate)} left" if rate and done < total else ""
+    left = f"  {remaining}" if (remaining := _left(done, total, rate)) else ""
     return f"{100 * done // total:>3}%  {text.size(done)} of {text.size(total)}{speed}{left}"
+
+
+def _left(done: int, total: int | None, rate: float) -> str:
+    """The time that is left at this rate; "" if it can't be known, or is over before it is read."""
+    seconds = (total - done) / rate if rate and total else 0.0
+    return f"{text.duration(seconds)} left" if seconds >= 1 else ""
 
 
 class _Bar:
@@ -140,7 +146,7 @@ class _Bar:
         fields: dict[str, Any] = {
             "moved": moved,
             "rate": text.rate(rate) if rate else "",
-            "left": note or (f"{text.duration((total - done) / rate)} left" if rate and total and done < total else ""),
+            "left": note or _left(done, total, rate),
         }
         if self._task is None:
             self._task = self._progress.add_task(self._title, total=total, completed=done, **fields)
