@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
 import signal
 import sys
@@ -124,8 +125,9 @@ async def serve(
             return code
     finally:
         await _end(scope)
-        for coroutine in background:  # of one that never started; of the others it is a no-op
-            coroutine.close()
+        for coroutine in background:
+            if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:  # cancelled before it could start
+                coroutine.close()
 
 
 async def _run_all(coroutines: Sequence[Coroutine[Any, Any, Any]]) -> None:
