@@ -65,6 +65,12 @@ def at_frame(here: World, number: int, action: Callable[[], Any]) -> asyncio.Eve
 # --- the way there ---
 
 
+def arrived_twice(here: World, chunks: int) -> int:
+    """Chunks (of one frame each) that reached a service more often than once. What was cut off in a socket's buffer, at
+    this size whole streams, did not."""
+    return sum(replica.trouble.frames for replica in here.ingests) - chunks
+
+
 @pytest.mark.parametrize("parallel", [1, 4])
 async def test_a_killed_and_restarted_ingest_costs_only_the_chunks_that_were_on_the_way(
     here: World, parallel: int
@@ -79,20 +85,20 @@ async def test_a_killed_and_restarted_ingest_costs_only_the_chunks_that_were_on_
     restarted = at_frame(here, 23, restart)
     async with here.client() as client:
         result = await client.upload(data, stream_options=options(parallel=parallel, chunks_per_stream=8))
-    assert restarted.is_set()
+    await asyncio.wait_for(restarted.wait(), 20)
     check(here, result, data)
     assert result.retries >= 1
-    assert result.bytes_sent_again <= parallel * (4 + 1) * KIB
+    assert arrived_twice(here, 40) <= parallel * (4 + 1)
 
 
 async def test_a_draining_replica_is_left_for_another_and_at_most_one_chunk_a_stream_goes_twice(two: World) -> None:
     data = content(40 * KIB)
     drained = at_frame(two, 7, two.ingest.drain)
     async with two.client() as client:
-        result = await client.upload(data, stream_options=options(parallel=2))
-    assert drained.is_set()
+        result = await client.upload(data, stream_options=options(parallel=2, chunks_per_stream=5))
+    await asyncio.wait_for(drained.wait(), 20)
     check(two, result, data)
-    assert result.bytes_sent_again <= 2 * KIB
+    assert arrived_twice(two, 40) <= 2
 
 
 async def test_a_lost_answer_of_a_stream_sends_nothing_twice(here: World) -> None:
@@ -162,7 +168,7 @@ async def test_an_iterator_survives_broken_streams_as_its_chunks_are_kept_until_
     here.ingest.trouble.lose_answers["UploadChunks"] = 1
     async with here.client() as client:
         result = await client.upload(pieces(), stream_options=TINY_FRAMES)
-    assert restarted.is_set()
+    await asyncio.wait_for(restarted.wait(), 20)
     check(here, result, data)
 
 
@@ -185,7 +191,7 @@ async def test_without_progress_the_client_gives_up_and_says_why_and_a_later_try
     async with here.client(backoff=BackoffPolicy(0.01, 0.05, patience_seconds=1.5)) as client:
         with pytest.raises(GaveUp) as gave_up:
             await client.upload(path, stream_options=options(parallel=1, chunks_per_stream=2))
-    assert stopped.is_set()
+    await asyncio.wait_for(stopped.wait(), 20)
     assert isinstance(gave_up.value.last, PeerUnavailable)
     assert len(here.journals()) == 1
     await here.ingest.start()
@@ -279,7 +285,7 @@ async def begin_and_die(here: World, path: Path, *, frames: int, **upload: Any) 
         )
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert dead.is_set()
+        await asyncio.wait_for(dead.wait(), 20)
     here.ingest.trouble.on_frame = None
     return session[-1]
 
@@ -377,7 +383,7 @@ async def test_a_session_is_resumed_by_its_name_from_any_source(here: World) -> 
                 stream_options=options(parallel=1, chunks_per_stream=1),
                 timeout=0.7,
             )
-        assert stopped.is_set()
+        await asyncio.wait_for(stopped.wait(), 20)
         await here.ingest.start()
 
         async def pieces() -> AsyncIterator[bytes]:
@@ -430,5 +436,5 @@ async def test_a_session_given_up_in_the_middle_ends_the_upload(here: World) -> 
         aborted = at_frame(here, 5, abort)
         with pytest.raises((SessionAborted, SessionNotFound)):
             await client.upload(data, stream_options=options(parallel=1, chunks_per_stream=1))
-        assert aborted.is_set()
+        await asyncio.wait_for(aborted.wait(), 20)
     assert here.objects() == []
