@@ -17,6 +17,7 @@ from blake3 import blake3
 from grpc import aio
 
 from ingest_service.app import Ingest, compose
+from ingest_service.hashing import ChunkCv
 from ingest_service.outcome_client import GrpcOutcomeClient
 from ingest_service.servicer import register
 from ingest_service.sessions import OutcomeClient
@@ -124,10 +125,13 @@ class Replica:
         except aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 
-    async def upload(self, session: str, chunks: dict[int, bytes] | Sequence[bytes]) -> pb.UploadChunksResponse:
+    async def upload(
+        self, session: str, chunks: dict[int, bytes] | Sequence[bytes], *, frame_bytes: int = 400
+    ) -> pb.UploadChunksResponse:
         """These chunks, in this order, in one stream."""
         items = chunks.items() if isinstance(chunks, dict) else enumerate(chunks)
-        return await self.send([header(session), *(f for index, data in items for f in chunk(index, data))])
+        frames = (f for index, data in items for f in chunk(index, data, frame_bytes=frame_bytes))
+        return await self.send([header(session), *frames])
 
     async def receipts(self, session: str) -> list[session_pb2.Receipt]:
         stream = self.stub.StreamReceipts(pb.StreamReceiptsRequest(session_id=session), timeout=20.0)
@@ -147,6 +151,7 @@ async def running(
     tenant: str = "default",
     seed: int = 1,
     max_message_bytes: int = 64 * KIB,
+    chunk_cv: ChunkCv = reference_chunk_cv,
     report: Callable[[], Any] = lambda: None,
     **values: Any,
 ) -> AsyncIterator[Replica]:
@@ -159,7 +164,7 @@ async def running(
             with_settings,
             store=store,
             outcome=GrpcOutcomeClient(to_peer) if outcome is None else outcome,
-            chunk_cv=reference_chunk_cv,
+            chunk_cv=chunk_cv,
             executor=None,
             entropy=os.urandom,
             rng=random.Random(seed),

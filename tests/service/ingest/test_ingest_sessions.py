@@ -233,7 +233,7 @@ async def test_receipts_come_in_order_in_batches_and_only_of_a_session_that_is_t
     store = SimulatedStore()
     async with running(store, memory_budget=64 * KIB) as replica:
         session = (await replica.create(size=4 * KIB)).session_id
-        await replica.upload(session, {index: DATA[:KIB] for index in (3, 0, 2, 1)})
+        await replica.upload(session, dict.fromkeys((3, 0, 2, 1), DATA[:KIB]))
         assert [r.chunk_index for r in await replica.receipts(session)] == [0, 1, 2, 3]
         faults = Faults()
         store.faults = faults
