@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from typing import TypeAlias
 
@@ -77,13 +78,15 @@ class AssemblyServicer(assembly_service_pb2_grpc.AssemblyServiceServicer):
         self, request: pb.VerifyObjectRequest, context: Context
     ) -> AsyncIterator[pb.VerifyObjectResponse]:
         session = _session(request.session_id)
-        async for progress in self._assembly.object_verifier.verify(this_call().tenant, session, this_call().deadline):
-            yield pb.VerifyObjectResponse(
-                bytes_read=progress.bytes_read,
-                size=progress.size,
-                verified=progress.blake3 is not None,
-                blake3=progress.blake3 or b"",
-            )
+        verify = self._assembly.object_verifier.verify
+        async with contextlib.aclosing(verify(this_call().tenant, session, this_call().deadline)) as told:
+            async for progress in told:  # closed with the call, so that a client who leaves frees the connection
+                yield pb.VerifyObjectResponse(
+                    bytes_read=progress.bytes_read,
+                    size=progress.size,
+                    verified=progress.blake3 is not None,
+                    blake3=progress.blake3 or b"",
+                )
 
 
 def _session(text: str) -> SessionId:

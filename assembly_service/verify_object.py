@@ -54,8 +54,9 @@ class ObjectVerifier:
         yield Progress(0, done.size)
         digest = blake3()
         bytes_read = told = 0
+        blocks = self._store.read(record.key, deadline, block_bytes=self._block_bytes)
         try:
-            async for block in self._store.read(record.key, deadline, block_bytes=self._block_bytes):
+            async for block in blocks:
                 digest.update(block)
                 bytes_read += len(block)
                 if bytes_read > done.size:
@@ -69,6 +70,9 @@ class ObjectVerifier:
             raise SessionLost(
                 "The committed object is not in the store any more.", private=f"no object at {record.key}"
             ) from error
+        finally:
+            if isinstance(blocks, AsyncGenerator):
+                await blocks.aclose()  # lets go of the connection now, not when the garbage is collected
         actual = digest.digest()
         if bytes_read != done.size or not hmac.compare_digest(actual, done.blake3):
             self._events.alarm("a committed object has other bytes", tenant=tenant, session_id=session)

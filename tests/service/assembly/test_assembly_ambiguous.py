@@ -25,7 +25,6 @@ from assembly_world import (
     wait,
 )
 
-from sealane.domain.decision import CommitParameters
 from sealane.domain.errors import (
     ChunkNeeded,
     InternalError,
@@ -255,6 +254,21 @@ def test_done_json_of_unknown_outcome_is_read_and_must_be_equal(action) -> None:
     run(main())
 
 
+def test_i7_no_success_is_answered_while_done_json_is_not_durable() -> None:
+    """I7: the object is there and whole, and still the outcome is unknown; repeated, it is answered."""
+
+    async def main() -> None:
+        world = World()
+        session = await world.session()
+        fault = Fault("put", keys.DONE, refuses(port.OutcomeUnknown("503")), times=10**6)
+        with pytest.raises(OutcomeUnknown):
+            await world.replica(faults=fault).commit(session, seconds=30)
+        assert world.object(session) == session.content
+        assert not (await world.replica().commit(session)).replayed
+
+    run(main())
+
+
 def test_done_json_that_differs_from_the_object_is_an_alarm_and_no_success() -> None:
     """C7: on 412 it must be equal."""
 
@@ -381,15 +395,18 @@ def test_invalidpart_of_an_upload_that_is_gone_meanwhile_follows_the_row_of_nosu
     run(main())
 
 
-def test_i8_chunk_needed_is_not_answered_of_a_commit_that_another_finished() -> None:
+@pytest.mark.parametrize("op", ["list_parts", "get"])
+def test_i8_chunk_needed_is_not_answered_of_a_commit_that_another_finished(op) -> None:
     async def main() -> None:
         world = World()
         session = await world.session()
         await world.decide(session)
         rival = world.replica()
+        meanwhile = first(lambda: rival.commit(session))
         faults = Faults(
             cmu(session, refuses(port.InvalidPart()), times=9),
-            Fault("list_parts", session.record.key, first(lambda: rival.commit(session))),
+            Fault("list_parts", session.record.key, meanwhile if op == "list_parts" else lambda effect: effect()),
+            Fault("get", keys.DONE, meanwhile, nth=2 if op == "get" else 10**6),
         )
         assert (await world.replica(faults=faults).commit(session)).size == len(session.content)
 
@@ -610,14 +627,5 @@ def test_i14_a_commit_against_a_storm_ends_by_its_deadline_and_is_helped_afterwa
         assert loop.time() - started <= 600
         await world.replica().sweep_all(full=False)
         assert world.object(session) == session.content
-
-    run(main())
-
-
-def test_parameters_are_compared_before_an_outcome_of_roll_forward_is_told() -> None:
-    async def main() -> None:
-        world = World()
-        session = await world.session()
-        assert session.parameters.same(CommitParameters(4, len(session.content), session.parameters.blake3))
 
     run(main())

@@ -94,6 +94,8 @@ def test_committed_at_is_the_decisions_last_modified_so_that_all_writers_agree()
 
 
 def test_commit_reads_and_copies_no_byte_of_data() -> None:
+    """⚠ C8: no tags and no copies either - a late unfenced write could land on another's object."""
+
     async def main() -> None:
         world = World()
         session = await world.session(content_of(64 * CHUNK))
