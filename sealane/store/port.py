@@ -55,7 +55,10 @@ class ListedObject:
 
 @dataclass(frozen=True, slots=True)
 class ObjectPage:
-    """Objects in ascending order of their keys' UTF-8 bytes. ``cursor`` continues; None means that was all."""
+    """Objects in ascending order of their keys within one folder. ``cursor`` continues; None means that was all.
+
+    Across folders the order is the store's: S3 sorts whole keys by their bytes, SeaweedFS 4.48 segment by segment.
+    """
 
     objects: Sequence[ListedObject]
     cursor: str | None = None

@@ -43,7 +43,12 @@ class Replicas:
         """Through plain S3, with nothing of sealane between."""
         store = self.cluster.store
         return signed_request(
-            "GET", f"{store.endpoint}/{store.bucket}/{key}", access_key=store.access_key, secret_key=store.secret_key
+            store.endpoint,
+            "GET",
+            f"/{store.bucket}/{key}",
+            access_key=store.access_key,
+            secret_key=store.secret_key,
+            timeout=60,
         )
 
 
