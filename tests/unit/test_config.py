@@ -8,6 +8,8 @@ from typing import ClassVar
 import pytest
 from pydantic import Field, SecretStr
 
+from assembly_service.settings import AssemblySettings
+from ingest_service.settings import IngestSettings
 from sealane.config import CommonSettings, load
 
 SECRET = "hunter2-hunter2"
@@ -160,3 +162,18 @@ def test_weak_stores_are_accepted_by_name_only(environment: pytest.MonkeyPatch) 
 def test_every_setting_says_what_it_is() -> None:
     """The settings table of docs/operations.md is made of these sentences."""
     assert [name for name, field in CommonSettings.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("services", [(IngestSettings, AssemblySettings), (AssemblySettings, IngestSettings)])
+def test_no_setting_of_one_service_looks_like_a_misspelt_one_of_the_other(
+    services: tuple[type[CommonSettings], type[CommonSettings]],
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Operators share one environment file: every setting of the one must let the other start."""
+    mine, other = services
+    for name, field in other.model_fields.items():
+        if name not in mine.model_fields:
+            environment.setenv(f"SEALANE_{name.upper()}", str(field.default))
+    load(mine)
+    assert "did you mean" not in capsys.readouterr().err
