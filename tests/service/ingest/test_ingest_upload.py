@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 
+import pytest
 from blake3 import blake3
-from ingest_replica import KIB, chunk, chunks_of, header, receipt_keys, refused, running
+from grpc import aio
+from ingest_replica import KIB, chunk, chunks_of, header, receipt_keys, refused, running, until
+from store_faults import Faults
 
 from sealane.domain.errors import ChunkConflict, ChunkCorrupt
+from sealane.rpc.status import from_rpc_error
 from sealane.store.simulated import SimulatedBucket, SimulatedStore
 from sealane.v1 import ingest_service_pb2 as pb
 
@@ -107,6 +111,31 @@ async def test_a_wrong_digest_is_chunk_corrupt_stores_nothing_and_harms_no_other
         assert error.chunks[0].index == 0
         assert len(answer.chunks) == 3
         assert [r.chunk_index for r in await replica.receipts(session)] == [1, 2, 3]
+
+
+async def test_a_chunk_that_fails_ends_its_stream_at_once_though_the_client_says_nothing_more() -> None:
+    async with running(stream_idle_seconds=600.0) as replica:
+        session = (await replica.create(size=4 * KIB)).session_id
+        call = replica.stub.UploadChunks(timeout=60)
+        for message in [header(session), *chunk(0, _data(KIB), digest=b"\1" * 32)]:
+            await call.write(message)
+        with pytest.raises(aio.AioRpcError) as caught:
+            await call
+        assert isinstance(from_rpc_error(caught.value), ChunkCorrupt)
+
+
+async def test_a_stream_has_no_more_parts_in_flight_than_allowed_and_receives_one_chunk_beside_them() -> None:
+    faults = Faults()
+    held = faults.hold("upload_part", times=100)
+    store = SimulatedStore(faults=faults)
+    async with running(store, parts_in_flight=2) as replica:
+        session = (await replica.create(size=6 * KIB)).session_id
+        sending = asyncio.ensure_future(replica.upload(session, chunks_of(_data(6 * KIB))))
+        await until(lambda: sum(c.op == "upload_part" for c in store.calls) == 2, what="two parts are in flight")
+        assert replica.ingest.memory.in_use == 2 * KIB  # and no third chunk is read before one of them has ended
+        held.go.set()
+        assert (await sending).coverage.complete
+        assert replica.ingest.memory.peak <= 3 * KIB
 
 
 async def test_a_header_alone_answers_the_coverage() -> None:
