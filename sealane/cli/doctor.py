@@ -100,7 +100,8 @@ async def _probe(settings: S3Settings, timeout: float, output: Output) -> ProbeR
         if not output.as_json:
             mark = "ok " if verdict.ok else "NO "
             output.line(f"{verdict.guarantee}  {mark}  {GUARANTEES[verdict.guarantee]}")
-            output.line(f"         {verdict.detail} ({verdict.duration:.1f} s)")
+            seen = f"{verdict.detail}: {verdict.private}" if verdict.private else verdict.detail
+            output.line(f"         {seen} ({verdict.duration:.1f} s)")
 
     store = S3Store(settings)
     try:
@@ -148,6 +149,7 @@ def _shape(settings: S3Settings, report: ProbeReport) -> dict[str, Any]:
                 "ok": verdict.ok,
                 "what": GUARANTEES[verdict.guarantee],
                 "detail": verdict.detail,
+                "store_said": verdict.private,
                 "seconds": round(verdict.duration, 3),
             }
             for verdict in report.verdicts

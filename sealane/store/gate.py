@@ -40,7 +40,7 @@ class StoreRefused(Exception):
     def __init__(self, report: Report, missing: Collection[str]) -> None:
         self.report = report
         self.missing = tuple(sorted(missing))
-        seen = "; ".join(f"{v.guarantee}: {v.detail}" for v in report.verdicts if v.guarantee in missing)
+        seen = "; ".join(f"{v.guarantee}: {v.detail} {v.private}" for v in report.verdicts if v.guarantee in missing)
         super().__init__(
             f"the object store does not give {', '.join(self.missing)} (docs/protocol.md, section 2): {seen}. "
             f"Use another store. Setting SEALANE_ACCEPT_WEAK_STORE={','.join(self.missing)} accepts the loss of data."
@@ -120,6 +120,7 @@ class ProbeGate:
             await asyncio.sleep(self._rng.uniform(0.5, 1.0) * self._watch_seconds)
             try:
                 await self._store.head(_REACH_KEY, timeout=self._reach_timeout)
+                misses = 0  # somebody wrote the key that nobody writes: an answer all the same
             except NoSuchKey:
                 misses = 0
             except StoreError as error:

@@ -43,13 +43,15 @@ _NO_VERDICT = (OutcomeUnknown, AccessDenied, NoSuchBucket)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found of one guarantee. ``detail`` says what was tried, or what went wrong; for logs and operators."""
+    """What was found of one guarantee. ``detail`` says what was tried, or what went wrong, in our own words: it is
+    public. ``private`` is what the store itself said (keys, request ids): for the operator, never for the wire."""
 
     guarantee: str
     ok: bool
     detail: str
     duration: float
     """Seconds of the loop's clock, with the other checks running beside it."""
+    private: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,5 +135,5 @@ async def _judge(guarantee: str, check: Check, scratch: Scratch) -> Verdict:
         raise
     except StoreError as error:
         # The check's own steps are what any store with this guarantee does: a definite refusal of one is an answer.
-        detail, ok = f"{type(error).__name__}: {error.detail}", False
+        return Verdict(guarantee, False, f"refused: {type(error).__name__}", loop.time() - start, private=error.detail)
     return Verdict(guarantee, ok, detail, loop.time() - start)

@@ -166,7 +166,8 @@ async def test_a_definite_refusal_of_a_plain_step_counts_against_the_guarantee()
     store = SimulatedStore(faults=Fault(Rejected("501 NotImplemented"), lambda op, _: op == "create_multipart"))
     report = await run(store)
     assert report.missing == ("R3", "R4", "R5")
-    assert "501 NotImplemented" in report.verdicts[2].detail
+    assert report.verdicts[2].private == "501 NotImplemented"
+    assert report.verdicts[2].detail == "refused: Rejected"  # goes into GetServerInfo: no text of the store's
 
 
 async def test_a_negative_verdict_stands_although_the_store_then_went_away() -> None:

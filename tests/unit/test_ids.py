@@ -93,7 +93,7 @@ def test_another_request_id_is_refused(text: str) -> None:
         ids.request_id(text)
 
 
-@pytest.mark.parametrize("text", ["text", "text/", "/plain", "text/plain\r\nx: y", "é/é", "a/" + "b" * 300])
+@pytest.mark.parametrize("text", ["text", "text/", "/plain", "text/plain\r\nx: y", "text/plain; ", "text/plain;\tcharset=utf-8", "a/b\r\n;x: y", "text/plain;", "é/é", "a/" + "b" * 300])
 def test_a_content_type_that_could_break_a_header_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest):
         ids.content_type(text)
@@ -104,3 +104,8 @@ def test_a_tenant_can_never_spell_a_path_or_the_records_prefix(text: str) -> Non
     """I12: the tenant is a key's first segment."""
     with pytest.raises(InvalidRequest):
         ids.tenant(text)
+
+
+@pytest.mark.parametrize("text", ["text/plain", "text/plain; charset=utf-8", "application/vnd.a+json", "a/b;c=d ;e=f"])
+def test_a_content_type_with_parameters_is_taken_as_it_is(text: str) -> None:
+    assert ids.content_type(text) == text
