@@ -17,6 +17,7 @@ from client_world import KIB, QUICK, TENANT, TINY_FRAMES, World, content, option
 from sealane.client import BackoffPolicy, GaveUp, SessionMismatch, SessionState, UploadResult
 from sealane.client.errors import (
     ChunkCorrupt,
+    ChunkNeeded,
     CoverageIncomplete,
     DeadlineExceeded,
     PeerUnavailable,
@@ -247,6 +248,32 @@ async def test_a_part_that_was_overwritten_in_the_store_is_mended_by_sending_its
         assert result.bytes_sent_again == KIB
 
 
+async def test_a_session_whose_commit_waits_for_a_chunk_is_finished_by_whoever_resumes_it(tmp_path: Path) -> None:
+    """COMMITTING: no chunk is welcome but the one that the commit asks for."""
+    async with world(tmp_path, dialect=AWS) as here:
+
+        async def overwrite() -> None:
+            [upload] = (await here.store.list_uploads("", timeout=5)).uploads
+            other = b"x" * 4 * KIB
+            digest = hashlib.sha256(other).digest()
+            await here.store.upload_part(upload.key, upload.upload_id, 2, other, sha256=digest, timeout=5)
+
+        here.assembly.trouble.before["CommitSession"] = overwrite
+        data = content(12 * KIB)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield data
+
+        async with here.client() as client:
+            with pytest.raises(ChunkNeeded):
+                await client.upload(pieces(), stream_options=TINY_FRAMES)
+            [session] = [s async for s in client.list_sessions()]
+            assert session.state is SessionState.COMMITTING
+            result = await client.upload(data, session_id=session.session_id, stream_options=TINY_FRAMES)
+        check(here, result, data)
+        assert result.bytes_sent == 4 * KIB
+
+
 async def test_an_iterator_cannot_give_its_chunks_again_so_the_commits_refusal_is_the_callers(here: World) -> None:
     async def lose_receipts() -> None:
         for key in here.store.state.keys(f".sealane/{TENANT}/sessions/"):
@@ -303,6 +330,21 @@ async def test_an_upload_survives_its_own_process_by_the_journal(here: World, tm
     assert result.bytes_resumed >= 10 * KIB
     assert result.bytes_sent == len(data) - result.bytes_resumed
     assert here.journals() == []
+
+
+async def test_a_process_that_dies_before_it_knows_its_session_leaves_the_request_id_that_finds_it(
+    here: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content(3 * KIB))
+    here.ingest.trouble.lose_answers["CreateSession"] = 1_000
+    async with here.client(backoff=replace(QUICK, patience_seconds=0.5)) as client:
+        with pytest.raises(GaveUp):
+            await client.upload(path)
+    here.ingest.trouble.lose_answers.clear()
+    async with here.client() as client:
+        result = await client.upload(path)
+        assert [s.session_id async for s in client.list_sessions()] == [result.session_id]
 
 
 @pytest.mark.parametrize("change", ["bytes", "name", "resume=False"])
