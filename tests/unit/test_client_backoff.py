@@ -6,7 +6,7 @@ import asyncio
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealane.client.backoff import Backoff, BackoffPolicy
@@ -53,6 +53,7 @@ def test_jitter_is_full_so_that_clients_which_failed_together_do_not_come_back_t
         assert sum(tenth / 10 <= pause < (tenth + 1) / 10 for pause in pauses) > 10
 
 
+@settings(deadline=None)  # files and loops take their time
 @given(st.integers(0, 2**32), st.integers(1, 30))
 def test_progress_makes_the_next_failure_a_first_one(seed: int, failures: int) -> None:
     async def run() -> None:
@@ -66,6 +67,7 @@ def test_progress_makes_the_next_failure_a_first_one(seed: int, failures: int) -
     asyncio.run(run())
 
 
+@settings(deadline=None)  # files and loops take their time
 @given(st.integers(0, 2**32), st.floats(0, 100))
 def test_all_pauses_together_never_outlast_the_patience(seed: int, patience: float) -> None:
     """I14, the client's side."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealane.client.journal import Journal, JournalEntry, default_directory, default_path
@@ -49,6 +49,7 @@ def test_what_was_saved_is_loaded_by_another_process_of_the_same_user(journal: J
     assert journal.load() is None
 
 
+@settings(deadline=None)  # files and loops take their time
 @given(cut=st.integers(0, 400))
 def test_a_torn_journal_is_no_journal(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     journal = Journal(tmp_path_factory.mktemp("journal") / "j.json")

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealane.client.blocking import DaemonThread
@@ -56,6 +56,7 @@ async def read_in_order(source: SequentialSource, size: int) -> list[bytes]:
             return found
 
 
+@settings(deadline=None)  # files and loops take their time
 @given(st.lists(st.binary(max_size=50)), st.integers(1, 70))
 def test_pieces_of_any_length_come_out_in_full_buffers(pieces: list[bytes], size: int) -> None:
     async def stream() -> AsyncIterator[bytes]:
