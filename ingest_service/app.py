@@ -43,6 +43,9 @@ from sealane.store.retry import RetryingStore
 from sealane.store.s3 import S3Settings, S3Store
 from sealane.store.session_records import SessionRecords
 
+LAST_UPLOADS_SECONDS = 3.0
+"""After the drain, for uploads whose clients have left."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ingest:
@@ -80,7 +83,7 @@ def compose(
     statistics = Statistics()
     receipts = Receipts(retrying, executor)
     standing = Standing(records, limits, cached_sessions=settings.cached_sessions)
-    scope = TaskScope(grace=settings.drain_seconds)
+    scope = TaskScope(grace=min(LAST_UPLOADS_SECONDS, settings.drain_seconds))
     memory = MemoryBudget(settings.memory_budget, max_wait=settings.memory_wait_seconds)
     streams = Slots(settings.max_streams, "upload streams")
     watchers = Slots(settings.max_watchers, "watchers")

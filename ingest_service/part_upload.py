@@ -144,15 +144,25 @@ class PartUploads:
     ) -> str:
         """UploadPart; the part's ETag."""
         for _ in range(CHECKSUM_ATTEMPTS):
+            await self._a_hand(deadline)
             try:
-                async with self._hands:
-                    return await self._store.upload_part(
-                        target.record.key, upload_id, index + 1, data, deadline, sha256=hashes.sha256
-                    )
+                return await self._store.upload_part(
+                    target.record.key, upload_id, index + 1, data, deadline, sha256=hashes.sha256
+                )
             except ChecksumMismatch as error:
                 garbled = error
             except NoSuchUpload as error:
                 # Completed, given up, or lost by the store: the records say which.
                 await self._standing.confirm(target, deadline)
                 raise SessionLost(private=f"no decision, and the store has no upload {upload_id}") from error
+            finally:
+                self._hands.release()
         raise StoreUnavailable(private=f"part {index + 1} arrives garbled at the store: {garbled.detail}")
+
+    async def _a_hand(self, deadline: Deadline) -> None:
+        """Wait for one of the UploadParts that may run at once; release it after."""
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                await self._hands.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailable(private="every part that may be in hand still was, to the end") from error

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from structlog.contextvars import bind_contextvars
+
 from ingest_service.admission import Lease, MemoryBudget
 from ingest_service.part_upload import ArrivedChunk, ChunkStatus
 from ingest_service.receipts import Receipts
@@ -119,6 +121,7 @@ class UploadStream:
         if not isinstance(header, Header):
             raise InvalidStream("The first message of a stream must be its header.", field="header")
         session = ids.session_id(header.session_id)
+        bind_contextvars(session_id=session)
         target = await self._services.standing.open(self._tenant, session, self._deadline)
         rule: ShortChunkRule | None = None
         if target.plan.size is None:

@@ -73,6 +73,7 @@ class Sessions:
                 asking.cancel()
                 await asyncio.wait([asking])
         if answer is None:
+            await self.require(tenant, session, deadline)  # the receipts of a session that is being purged say nothing
             return replace(view, coverage=coverage, outcome_unavailable=True)
         state, committed = answer
         if not state.final:

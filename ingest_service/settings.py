@@ -56,7 +56,7 @@ class IngestSettings(CommonSettings):
     """How often an unchanged session is shown."""
     outcome_seconds: float = Field(default=2.0, gt=0, le=60)
     """How long GetSession waits for assembly to say what became of a session."""
-    cached_sessions: int = Field(default=4096, ge=1, le=1_000_000)
+    cached_sessions: int = Field(default=1024, ge=1, le=1_000_000)
     """Sessions whose immutable records are kept in memory, about 2 KiB each."""
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import timedelta
 
 import pytest
 from blake3 import blake3
@@ -29,6 +30,7 @@ from sealane.domain.records import LostRecord, MultipartRecord
 from sealane.domain.states import SessionState
 from sealane.rpc import convert
 from sealane.store import keys
+from sealane.store.port import ChecksumMismatch
 from sealane.store.simulated import EPOCH, SimulatedBucket, SimulatedStore
 from sealane.v1 import ingest_service_pb2 as pb
 
@@ -531,3 +533,67 @@ async def test_random_streams_of_random_fates_never_hold_more_than_the_budget_i1
         assert 0 < highest <= budget
         assert replica.ingest.memory.peak <= budget
         assert replica.ingest.memory.in_use == 0
+
+
+# --- deadlines and clocks ---
+
+
+async def test_a_store_that_never_answers_ends_every_call_by_its_deadline_i14() -> None:
+    faults = Faults()
+    store = SimulatedStore(faults=faults)
+    async with running(store, chunk_store_seconds=0.3, s3_attempt_seconds=0.1) as replica:
+        session = (await replica.create(size=3 * KIB)).session_id
+        await replica.send([header(session)])
+        dead = [faults.hold(op, times=10_000) for op in ("get", "put", "list_objects", "upload_part")]
+        for awaited in (
+            replica.call("GetSession", pb.GetSessionRequest(session_id=session), timeout=0.5),
+            replica.call("CreateSession", pb.CreateSessionRequest(), timeout=0.5),
+            replica.call("ListSessions", pb.ListSessionsRequest(), timeout=0.5),
+            replica.send([header(session), *chunk(0, PIECES[0])], timeout=5.0),
+        ):
+            assert (await refused(awaited)).reason in ("STORE_UNAVAILABLE", "DEADLINE_EXCEEDED")
+        await until(lambda: replica.ingest.memory.in_use == 0, what="the memory comes back")
+        await until(lambda: replica.ingest.scope.running == 0, what="the uploads end")
+        for fault in dead:
+            fault.times = 0
+        assert (await replica.upload(session, PIECES)).coverage.complete
+
+
+async def test_uploads_behind_one_that_hangs_end_by_their_own_deadline_and_the_next_ones_go_on_i14() -> None:
+    faults = Faults()
+    held = faults.hold("upload_part", times=100)
+    store = SimulatedStore(faults=faults)
+    async with running(store, chunk_store_seconds=0.5, s3_max_connections=1) as replica:
+        session = (await replica.create(size=3 * KIB)).session_id
+        errors = await asyncio.gather(*(refused(replica.upload(session, {n: PIECES[n]})) for n in range(3)))
+        assert {type(error) for error in errors} == {StoreUnavailable}
+        held.times = 0
+        assert (await replica.upload(session, PIECES)).coverage.complete
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+async def test_a_replica_whose_clock_is_a_day_off_answers_the_stores_times_i15(days: int) -> None:
+    bucket = SimulatedBucket()
+    skew = timedelta(days=days)
+    async with running(SimulatedStore(bucket, skew=skew)) as wrong, running(SimulatedStore(bucket)) as right:
+        session = await wrong.create(size=3 * KIB)
+        answer = await wrong.upload(session.session_id, PIECES)
+        assert answer.coverage.complete
+        shown = await right.get(session.session_id)
+        assert shown == await wrong.get(session.session_id)
+        assert shown.create_time == session.create_time
+        started = (await wrong.info()).start_time, (await right.info()).start_time
+        assert abs(started[0].seconds - started[1].seconds) < 60
+
+
+async def test_a_chunk_whose_bytes_are_garbled_on_the_way_to_the_store_is_sent_again() -> None:
+    faults = Faults()
+
+    def garble() -> None:
+        raise ChecksumMismatch("as the store saw it")
+
+    faults.just_before("upload_part", "", garble)
+    store = SimulatedStore(faults=faults)
+    async with running(store) as replica:
+        session = (await replica.create(size=3 * KIB)).session_id
+        assert (await replica.upload(session, PIECES)).coverage.complete
