@@ -93,7 +93,21 @@ def test_another_request_id_is_refused(text: str) -> None:
         ids.request_id(text)
 
 
-@pytest.mark.parametrize("text", ["text", "text/", "/plain", "text/plain\r\nx: y", "text/plain; ", "text/plain;\tcharset=utf-8", "a/b\r\n;x: y", "text/plain;", "é/é", "a/" + "b" * 300])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "text",
+        "text/",
+        "/plain",
+        "text/plain\r\nx: y",
+        "text/plain; ",
+        "text/plain;\tcharset=utf-8",
+        "a/b\r\n;x: y",
+        "text/plain;",
+        "é/é",
+        "a/" + "b" * 300,
+    ],
+)
 def test_a_content_type_that_could_break_a_header_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest):
         ids.content_type(text)
