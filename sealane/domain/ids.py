@@ -36,7 +36,9 @@ _SESSION_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 _METADATA_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 _PRINTABLE = re.compile(r"[\x20-\x7e]*", re.ASCII)
-_CONTENT_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *; *[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?)?", re.ASCII)
+_CONTENT_TYPE = re.compile(
+    r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *; *[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?)?", re.ASCII
+)
 # Cc control, Cf format (bidi overrides, zero width), Cs surrogates, Co private use, Cn unassigned, Zl/Zp separators.
 _BAD_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
