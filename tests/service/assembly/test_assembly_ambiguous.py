@@ -203,6 +203,24 @@ def test_i8_before_lost_done_json_is_asked_first() -> None:
     run(main())
 
 
+def test_i8_a_done_json_that_came_before_our_lost_is_obeyed() -> None:
+    """⚠ PUT done.json{LOST}: 412 → obey what is there."""
+
+    async def main() -> None:
+        world = World(AWS)
+        session = await world.session()
+        answer = await world.replica().commit(session)
+        body = world.read(session, keys.DONE) or b""
+        await world.plain.delete(keys.record(TENANT, session.id, keys.DONE), timeout=30)
+        await world.plain.delete(session.record.key, timeout=30)
+        fault = Fault("put", keys.DONE, first(lambda: world.put_record(session, keys.DONE, body)))
+        replica = world.replica(faults=fault)
+        assert await replica.commit(session) == answer
+        assert replica.events.alarms == []
+
+    run(main())
+
+
 def test_i8_before_lost_session_json_is_asked_and_gone_is_not_found() -> None:
     """⚠ Before LOST: session.json; gone → NOT_FOUND, and no LOST is written."""
 

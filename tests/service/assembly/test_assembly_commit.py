@@ -734,6 +734,21 @@ def test_at_the_deadline_the_outcome_is_unknown_and_never_a_failure() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("method", ["commit", "abort"])
+def test_behind_the_decision_a_store_that_can_not_be_read_is_an_unknown_outcome(method) -> None:
+    """The decision may stand: C5's own read of session.json fails until the deadline."""
+
+    async def main() -> None:
+        world = World()
+        session = await world.session()
+        fault = Fault("get", keys.SESSION, refuses(StoreOutcomeUnknown("503")), nth=2, times=10**6)
+        with pytest.raises(OutcomeUnknown):
+            await getattr(world.replica(faults=fault), method)(session, seconds=20)
+        assert world.decision(session) is not None
+
+    run(main())
+
+
 @pytest.mark.parametrize("op", ["complete_multipart", "head"])
 def test_i14_a_store_that_never_answers_behind_the_decision_is_an_unknown_outcome(op) -> None:
     async def main() -> None:
