@@ -39,6 +39,8 @@ from sealane.store.session_records import SessionRecords, Stored
 
 HEADS_BEFORE_LOST = 4
 """A CMU that another replica sent may be answered NoSuchUpload here before its object shows: look a few times."""
+LOOK_SECONDS = 0.1
+"""Between two of these looks, at least: full jitter alone could make all of them in one moment."""
 _GONE_OR_OTHER = (port.NoSuchUpload, port.InvalidPart, port.ChecksumMismatch)
 _UNKNOWN = (port.OutcomeUnknown, port.WriteConflict, port.PreconditionFailed)
 EMPTY_SHA256 = hashlib.sha256(b"").digest()
@@ -128,11 +130,14 @@ class RollForward:
             failures += 1
             if isinstance(refused, port.NoSuchUpload):
                 for look in range(1, HEADS_BEFORE_LOST):
-                    await self._pause(work, failures + look, refused)
+                    await self._pause(work, failures + look, refused, least=LOOK_SECONDS)
                     if (head := await self._own_head(work)) is not None:
                         return await self._settle(work, head)
                 # ⚠ SeaweedFS says NoSuchUpload of a living upload without parts, too: ListParts must agree.
                 if not await upload_exists(self._store, work.key, work.upload_id, work.deadline):
+                    # ⚠ Gone, then HEAD: the upload may have lived until after the looks, and another's CMU ended it.
+                    if (head := await self._own_head(work)) is not None:
+                        return await self._settle(work, head)
                     return await self._lost(work, "the store lost the multipart upload")
             if isinstance(refused, _GONE_OR_OTHER) and (mending := await self._mending(work)) is not None:
                 if not mending.differing and mending.parts not in tried:
@@ -255,8 +260,8 @@ class RollForward:
             raise SessionLost(private=done.record.why)
         return done.record
 
-    async def _pause(self, work: _Work, failures: int, error: StoreError) -> None:
-        pause = self._policy.pause(failures, error, self._rng)
+    async def _pause(self, work: _Work, failures: int, error: StoreError, *, least: float = 0.0) -> None:
+        pause = max(least, self._policy.pause(failures, error, self._rng))
         if pause >= work.deadline.remaining():
             raise OutcomeUnknown(private=f"{work.session_id}: {type(error).__name__}: {error.detail}") from error
         await asyncio.sleep(pause)

@@ -22,9 +22,11 @@ from assembly_world import (
     loses_answer,
     refuses,
     run,
+    stalls,
     wait,
 )
 
+from assembly_service.roll_forward import HEADS_BEFORE_LOST, LOOK_SECONDS
 from sealane.domain.errors import (
     ChunkNeeded,
     InternalError,
@@ -177,6 +179,62 @@ def test_nosuchupload_of_a_living_upload_without_parts_is_no_loss() -> None:
             await world.store_part(session, index, session.chunk(index))
         await world.replica().commit(session)
         assert world.object(session) == session.content
+
+    run(main())
+
+
+@DIALECTS
+def test_i3_i8_a_commit_that_another_finishes_between_the_looks_and_listparts_is_not_lost(dialect) -> None:
+    """⚠ Gone, **then** HEAD: A hears one false NoSuchUpload and sees no object; B completes; A finds no upload."""
+
+    async def main() -> None:
+        world = World(dialect)
+        session = await world.session()
+        stalled = asyncio.Event()
+        b = world.replica(faults=Fault("put", keys.DONE, stalls(stalled)))  # no done.json speaks for the object yet
+        finishing: list[asyncio.Task[object]] = []
+
+        async def complete_by_b() -> None:
+            finishing.append(asyncio.create_task(b.commit(session)))
+            await wait(1)
+            assert world.object(session) == session.content
+
+        a = world.replica(
+            faults=Faults(
+                cmu(session, refuses(port.NoSuchUpload())),
+                Fault("list_parts", session.record.key, first(complete_by_b)),
+            )
+        )
+        answer = await a.commit(session)
+        assert isinstance(world.done(session), DoneRecord)
+        stalled.set()
+        assert await finishing[0] == answer  # I6
+        assert a.events.alarms == b.events.alarms == []
+
+    run(main())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_looks_for_an_object_are_apart_however_the_jitter_falls(seed) -> None:
+    """Full jitter may make a pause of nothing: four HEADs in one moment would be one look."""
+
+    async def main() -> None:
+        world = World(AWS, seed=seed)
+        session = await world.session()
+        await world.decide(session)
+        world.bucket.lose_upload(session.upload_id)
+        moments: list[float] = []
+
+        def look(effect):
+            moments.append(asyncio.get_running_loop().time())
+            return effect()
+
+        fault = Fault("head", session.record.key, look, times=10**6)
+        with pytest.raises(SessionLost):
+            await world.replica(faults=fault).commit(session)
+        looks = moments[:HEADS_BEFORE_LOST]
+        assert min(later - sooner for sooner, later in zip(looks, looks[1:], strict=False)) >= LOOK_SECONDS - 1e-6
+        assert len(moments) == HEADS_BEFORE_LOST + 1  # and once more, behind ListParts
 
     run(main())
 
