@@ -99,7 +99,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in arguments  # also when the command line is wrong, and so was never parsed
     try:
         result = cli.main(list(arguments), prog_name="sealane", standalone_mode=False, obj=list(arguments))
-        sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as page:
         page.show()
         return ExitCode.USAGE
@@ -111,10 +110,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         failure = from_sealane(error)
     except CommandFailed as error:
         failure = error
-    except BrokenPipeError:
-        # Whoever read us has gone. Python would complain once more when it flushes stdout at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.FAILED
     except OSError as error:
         named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         failure = CommandFailed(named, reason="LOCAL_IO", code="UNKNOWN", exit_code=ExitCode.FAILED)

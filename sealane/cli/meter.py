@@ -46,18 +46,18 @@ class Pace:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._looks: deque[tuple[float, int]] = deque()
-        self._highest = 0
+        self._looks: deque[tuple[float, int]] = deque([(clock(), 0)])
+        self._moved = 0
 
     def rate(self, done: int, already: int) -> float:
         """Bytes a second; 0 while nothing is known. ``done`` may fall (a broken stream): that is no progress."""
         now = self._clock()
-        self._highest = max(self._highest, done, already)
-        self._looks.append((now, self._highest))
+        self._moved = max(self._moved, done - already)
+        self._looks.append((now, self._moved))
         while len(self._looks) > 2 and self._looks[1][0] <= now - _WINDOW_SECONDS:
             self._looks.popleft()
-        (then, before) = self._looks[0]
-        return (self._highest - before) / (now - then) if now > then else 0.0
+        then, before = self._looks[0]
+        return (self._moved - before) / (now - then) if now > then else 0.0
 
 
 class _Lines:

@@ -17,4 +17,4 @@ def command(as_json: bool) -> None:
     if as_json:
         Output(as_json=True).document({"version": __version__, "python": platform.python_version()})
     else:
-        print(f"sealane {__version__} (Python {platform.python_version()})")
+        Output().line(f"sealane {__version__} (Python {platform.python_version()})")

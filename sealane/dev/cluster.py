@@ -193,7 +193,7 @@ class Cluster:
     # --- inside --------------------------------------------------------------------------------------------------
 
     def _plan(self) -> Iterator[Service]:
-        """The services with their ports, each told of a replica of the other kind."""
+        """The services with their ports, each told of all replicas of the other kind."""
         total = sum(self._counts.values())
         free = iter(free_ports(2 * total))
         addresses: dict[Kind, list[str]] = {}
@@ -213,14 +213,13 @@ class Cluster:
                 "SEALANE_S3_ACCESS_KEY": self.store.access_key,
                 "SEALANE_S3_SECRET_KEY": self.store.secret_key,
             }
-            peers = addresses[others[kind]]
             for number, address in enumerate(own, start=1):
                 yield Service(
                     kind,
                     number,
                     address=address,
                     health_address=f"{LOOPBACK}:{next(free)}",
-                    settings=settings | {"SEALANE_PEER": peers[(number - 1) % len(peers)]},
+                    settings=settings | {"SEALANE_PEER": ",".join(addresses[others[kind]])},
                     directory=self.directory / "run",
                     log_path=self.directory / "logs" / f"{kind}-{number}.log",
                 )

@@ -217,7 +217,7 @@ def test_the_demo_kills_resumes_compares_and_leaves_nothing(tmp_path: Path) -> N
     assert_nothing_left(tmp_path)
 
 
-def test_the_demo_fails_when_the_file_is_too_small_to_be_interrupted(tmp_path: Path) -> None:
+def test_the_demo_refuses_a_file_that_is_too_small_to_be_interrupted(tmp_path: Path) -> None:
     done = run_demo(tmp_path, write_content(tmp_path / "tiny.bin", 10).path)
     assert done.returncode == 1
     assert "24 MiB" in done.stderr

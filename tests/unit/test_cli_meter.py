@@ -58,9 +58,18 @@ def test_a_broken_stream_repeats_no_line() -> None:
 def test_what_was_resumed_does_not_count_for_the_rate() -> None:
     clock = Clock()
     pace = meter.Pace(clock)
+    assert pace.rate(0, 0) == 0, "the server has not said yet what it has"
+    clock.now += 1
     assert pace.rate(500 * MIB, 500 * MIB) == 0
-    clock.now += 2
+    clock.now += 1
     assert pace.rate(520 * MIB, 500 * MIB) == 10 * MIB
+
+
+def test_an_upload_that_is_over_at_the_first_look_has_a_rate() -> None:
+    clock = Clock()
+    pace = meter.Pace(clock)
+    clock.now += 0.5
+    assert pace.rate(5 * MIB, 0) == 10 * MIB
 
 
 def test_the_rate_forgets_a_stall() -> None:
@@ -68,11 +77,12 @@ def test_the_rate_forgets_a_stall() -> None:
     pace = meter.Pace(clock)
     pace.rate(0, 0)
     clock.now += 60  # the server was away
-    pace.rate(1, 0)
+    done = 1
+    pace.rate(done, 0)
     for _ in range(70):
         clock.now += 0.1
-        pace._highest += MIB
-        rate = pace.rate(0, 0)
+        done += MIB
+        rate = pace.rate(done, 0)
     assert rate == pytest.approx(10 * MIB, rel=0.05)
 
 
