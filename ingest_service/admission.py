@@ -19,16 +19,20 @@ from sealane.store.deadline import Deadline
 class MemoryBudget:
     """``size`` bytes, leased in the order of asking; released buffers are kept for the next lease of their length.
 
-    Leased and kept bytes together never exceed ``size``. ``max_wait`` is in seconds.
+    Leased and kept bytes together never exceed ``size``, and leases never ``max_leases``: what a chunk costs beside its
+    bytes is bounded by that, however small it is and whoever has left meanwhile. ``max_wait`` is in seconds.
     """
 
-    def __init__(self, size: int, *, max_wait: float) -> None:
+    def __init__(self, size: int, *, max_wait: float, max_leases: int | None = None) -> None:
         self.size = size
         self.in_use = 0
         """Bytes leased now."""
+        self.leases = 0
+        """Leases that are out now."""
         self.peak = 0
         """Bytes leased and kept at once, the most so far."""
         self._max_wait = max_wait
+        self._max_leases = max_leases
         self._kept: dict[int, list[bytearray]] = {}
         self._kept_bytes = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -45,11 +49,18 @@ class MemoryBudget:
         """
         if length > self.size:
             raise Overloaded(private=f"a chunk of {length} bytes does not fit in the whole budget of {self.size}")
-        if self._waiting or self.in_use + length > self.size:
+        if self._waiting or not self._has_room(length):
             await self._wait(length, deadline)
         else:
-            self.in_use += length
+            self._charge(length)
         return Lease(self, length, self._take(length))
+
+    def _has_room(self, length: int) -> bool:
+        return self.in_use + length <= self.size and (self._max_leases is None or self.leases < self._max_leases)
+
+    def _charge(self, length: int) -> None:
+        self.in_use += length
+        self.leases += 1
 
     async def _wait(self, length: int, deadline: Deadline) -> None:
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -60,21 +71,22 @@ class MemoryBudget:
                 await granted
         except BaseException as error:  # re-raised: the ticket, or what it was granted, must not be lost
             if granted.done() and not granted.cancelled():
-                self._give_back(length)
+                self._end(length)
             else:
-                self._waiting.remove(ticket)
+                if ticket in self._waiting:  # not if memory came free in this very step: then it was passed over
+                    self._waiting.remove(ticket)
                 self._grant()
             if not isinstance(error, TimeoutError):
                 raise
             if deadline.expired:
                 raise DeadlineExceeded() from error
-            raise Overloaded(private=f"no {length} bytes of memory within {self._max_wait} s") from error
+            raise Overloaded(private=f"{length} bytes, or one of the leases, not free in {self._max_wait} s") from error
 
     def _grant(self) -> None:
-        while self._waiting and self.in_use + self._waiting[0][0] <= self.size:
+        while self._waiting and self._has_room(self._waiting[0][0]):
             length, granted = self._waiting.popleft()
             if not granted.cancelled():
-                self.in_use += length
+                self._charge(length)
                 granted.set_result(None)
 
     def _take(self, length: int) -> bytearray | None:
@@ -92,8 +104,14 @@ class MemoryBudget:
         self.peak = max(self.peak, self.in_use + self._kept_bytes)
         return buffer
 
-    def _give_back(self, length: int, buffer: bytearray | None = None) -> None:
+    def _give_back(self, length: int) -> None:
         self.in_use -= length
+        self._grant()
+
+    def _end(self, length: int, buffer: bytearray | None = None) -> None:
+        """A lease is over, of which ``length`` bytes are left."""
+        self.in_use -= length
+        self.leases -= 1
         # Only whole chunks come again in the same length: they are powers of two.
         if buffer is not None and len(buffer) == length and length & (length - 1) == 0:
             self._kept.setdefault(length, []).append(buffer)
@@ -102,7 +120,10 @@ class MemoryBudget:
 
 
 class Lease:
-    """A chunk's share of the budget, and its buffer once it is known how long that has to be."""
+    """A chunk's share of the budget, and its buffer once it is known how long that has to be.
+
+    The lease alone refers to the buffer: who has released it can't keep the bytes alive by mistake.
+    """
 
     def __init__(self, budget: MemoryBudget, length: int, kept: bytearray | None) -> None:
         self._budget = budget
@@ -110,8 +131,8 @@ class Lease:
         self._buffer = kept
         self._released = False
 
-    def open(self, length: int) -> bytearray:
-        """The buffer, of exactly ``length`` bytes (at most what was leased); the surplus goes back at once."""
+    def open(self, length: int) -> None:
+        """Have a buffer of exactly ``length`` bytes (at most what was leased); the surplus goes back at once."""
         if length > self._length:
             raise ValueError(f"{length} bytes from a lease of {self._length}")
         if length < self._length:
@@ -120,15 +141,23 @@ class Lease:
             self._length = length
         if self._buffer is None:
             self._buffer = bytearray(length)
-        return self._buffer
+
+    def view(self) -> memoryview:
+        """The whole buffer. The caller releases the view before the lease is released; RuntimeError after that."""
+        if self._released or self._buffer is None:
+            raise RuntimeError("the lease has no buffer")
+        return memoryview(self._buffer)
 
     def shrink(self, length: int) -> None:
         """The chunk ended at ``length``: what is behind it goes back if the allocator really frees it (half and more).
 
-        No view of the buffer may exist.
+        A buffer that somebody still has a view of keeps its size, and its share.
         """
         if self._buffer is not None and length < self._length // 2:
-            del self._buffer[length:]
+            try:
+                del self._buffer[length:]
+            except BufferError:
+                return
             self._budget._give_back(self._length - length)
             self._length = length
 
@@ -137,7 +166,7 @@ class Lease:
         if not self._released:
             self._released = True
             buffer, self._buffer = self._buffer, None
-            self._budget._give_back(self._length, buffer)
+            self._budget._end(self._length, buffer)
 
 
 class Slots:

@@ -152,7 +152,7 @@ class SessionCreator:
             raise InvalidRequest(
                 "This request_id was used for a session with other parameters. Use a new one.", field="request_id"
             )
-        snapshot = await self._records.snapshot(tenant, ids.session_id(standing.session_id), deadline)
+        snapshot = await self._records.snapshot(tenant, ids.session_id(standing.session_id), deadline, state_only=True)
         view = view_of(snapshot, self._bucket, self._limits)
         if view is None:
             raise RequestIdUsed()

@@ -27,6 +27,8 @@ _DATA: Final = 3 << 3 | _LEN
 _BLAKE3: Final = 4 << 3 | _LEN
 _MAX_VARINT_BYTES: Final = 9
 """63 bits: a tenth byte means a negative number or an overlong one, which is not what clients send."""
+_MAX_LENGTH_BYTES: Final = 5
+"""The generated parser takes no longer ones: lengths have 31 bits."""
 
 
 def parse_upload_message(message: bytes) -> StreamMessage:
@@ -40,7 +42,7 @@ def _hot_frame(message: bytes) -> Frame | None:
     end = len(message)
     if end < 2 or message[0] != _FRAME:
         return None
-    length, at = _varint(message, 1)
+    length, at = _varint(message, 1, _MAX_LENGTH_BYTES)
     if at + length != end:  # cut off, or something follows the frame
         return None
     index: int | None = None
@@ -53,7 +55,7 @@ def _hot_frame(message: bytes) -> Frame | None:
         if tag <= previous:  # a field twice or out of order: legal, and not ours to merge
             return None
         previous = tag
-        value, at = _varint(message, at + 1)
+        value, at = _varint(message, at + 1, _MAX_LENGTH_BYTES if tag & 7 == _LEN else _MAX_VARINT_BYTES)
         if tag == _CHUNK_INDEX:
             index = value
         elif tag == _OFFSET:
@@ -71,10 +73,10 @@ def _hot_frame(message: bytes) -> Frame | None:
     return Frame(index, offset, data, blake3) if at == end else None
 
 
-def _varint(message: bytes, at: int) -> tuple[int, int]:
+def _varint(message: bytes, at: int, longest: int) -> tuple[int, int]:
     """The number that begins at ``at`` and where it ends; an end behind the message if it is cut off or too long."""
     value = 0
-    for count, byte in enumerate(message[at : at + _MAX_VARINT_BYTES]):
+    for count, byte in enumerate(message[at : at + longest]):
         value |= (byte & 0x7F) << (7 * count)
         if byte < 0x80:
             return value, at + count + 1

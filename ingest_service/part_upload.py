@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ingest_service.admission import Lease
+from ingest_service.error_frames import clear_locals
 from ingest_service.hashing import ChunkHasher, ChunkHashes
 from ingest_service.multipart import MultipartUploads
 from ingest_service.receipts import Receipts
@@ -40,15 +41,11 @@ class ChunkStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ArrivedChunk:
-    """``length`` bytes in ``buffer``, which is ``lease``'s; ``declared`` is the BLAKE3 that the client says they have.
-
-    ``buffer`` may be longer than the chunk.
-    """
+    """The first ``length`` bytes of ``lease``'s buffer; ``declared`` is the BLAKE3 that the client says they have."""
 
     index: int
     length: int
     declared: bytes
-    buffer: bytearray
     lease: Lease
 
 
@@ -85,15 +82,24 @@ class PartUploads:
         """Take the chunk, and its lease, over.
 
         The task raises ChunkCorrupt, ChunkConflict, SessionLost, what the session has become, or a store's error. The
-        lease is given back when it ends: the store's calls have let go of the buffer by then (I13).
+        lease is given back when it ends: nobody looks at the buffer or refers to it by then, whatever the task has
+        failed with and however long that is kept (I13).
         """
-        task = self._scope.start(self._store_chunk(target, chunk), name=f"chunk {chunk.index} of {target.session}")
+        task = self._scope.start(self._let_go_of(target, chunk), name=f"chunk {chunk.index} of {target.session}")
         task.add_done_callback(lambda _: chunk.lease.release())
         return task
 
-    async def _store_chunk(self, target: UploadTarget, chunk: ArrivedChunk) -> ChunkStatus:
+    async def _let_go_of(self, target: UploadTarget, chunk: ArrivedChunk) -> ChunkStatus:
+        """Store the chunk, and keep no view of its bytes: not here, nor in what an error carries along."""
+        with chunk.lease.view() as whole, whole[: chunk.length] as data:
+            try:
+                return await self._store_chunk(target, chunk, data)
+            except BaseException as error:
+                clear_locals(error)
+                raise
+
+    async def _store_chunk(self, target: UploadTarget, chunk: ArrivedChunk, data: memoryview) -> ChunkStatus:
         deadline = Deadline.after(self._seconds)
-        data = memoryview(chunk.buffer)[: chunk.length]
         hashes = await self._hasher.verify(data, chunk.index, target.plan.chunk_size, chunk.declared)
         decision = await self._standing.decided(target, deadline)
         if decision is not None:
@@ -102,7 +108,12 @@ class PartUploads:
             self._statistics.chunks_duplicate += 1
             return ChunkStatus.DUPLICATE
         upload_id = await self._multipart.ensure(target, deadline)
-        etag = await self._upload(target, upload_id, chunk.index, data, hashes, deadline)
+        try:
+            etag = await self._upload(target, upload_id, chunk.index, data, hashes, deadline)
+        except NoSuchUpload as error:
+            # Completed, given up, or lost by the store: the records say which.
+            await self._standing.confirm(target, deadline)
+            raise SessionLost(private=f"no decision, and the store has no upload {upload_id}") from error
         receipt = Receipt(chunk.index, chunk.length, hashes.blake3, hashes.chaining_value, hashes.sha256, etag)
         await self._receipts.put(target.tenant, target.session, receipt, deadline)
         self._statistics.chunks_stored += 1
@@ -130,7 +141,13 @@ class PartUploads:
         """A decision to commit stands and is not done: its own chunks again, UploadPart only ⚠; no receipt."""
         if not decision.accepts(chunk.index, chunk.length, hashes.blake3):
             raise SessionSealed(state=SessionState.COMMITTING)
-        await self._upload(target, decision.upload_id, chunk.index, data, hashes, deadline)
+        try:
+            await self._upload(target, decision.upload_id, chunk.index, data, hashes, deadline)
+        except NoSuchUpload as error:
+            # Completed by another replica meanwhile: then the chunk is in the object, and needs no mending.
+            state = await self._standing.confirm(target, deadline, mended=True)
+            if state is not SessionState.COMMITTED:
+                raise SessionSealed(state=state) from error
         return ChunkStatus.MENDED
 
     async def _upload(
@@ -142,7 +159,7 @@ class PartUploads:
         hashes: ChunkHashes,
         deadline: Deadline,
     ) -> str:
-        """UploadPart; the part's ETag."""
+        """UploadPart; the part's ETag. NoSuchUpload if the upload is gone."""
         for _ in range(CHECKSUM_ATTEMPTS):
             await self._a_hand(deadline)
             try:
@@ -151,10 +168,6 @@ class PartUploads:
                 )
             except ChecksumMismatch as error:
                 garbled = error
-            except NoSuchUpload as error:
-                # Completed, given up, or lost by the store: the records say which.
-                await self._standing.confirm(target, deadline)
-                raise SessionLost(private=f"no decision, and the store has no upload {upload_id}") from error
             finally:
                 self._hands.release()
         raise StoreUnavailable(private=f"part {index + 1} arrives garbled at the store: {garbled.detail}")

@@ -55,7 +55,10 @@ class Receipts:
 
     async def coverage(self, tenant: Tenant, session: SessionId, plan: ChunkPlan, deadline: Deadline) -> Coverage:
         """What has arrived."""
-        receipts = await self.all(tenant, session, deadline)
+        return await self.merged(await self.all(tenant, session, deadline), plan)
+
+    async def merged(self, receipts: list[Receipt], plan: ChunkPlan) -> Coverage:
+        """What these receipts, all of a session's, cover."""
         if len(receipts) <= MANY:
             return coverage(receipts, plan)
         loop = asyncio.get_running_loop()

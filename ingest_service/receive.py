@@ -15,6 +15,7 @@ from typing import Protocol
 from structlog.contextvars import bind_contextvars
 
 from ingest_service.admission import Lease, MemoryBudget
+from ingest_service.error_frames import clear_locals
 from ingest_service.part_upload import ArrivedChunk, ChunkStatus
 from ingest_service.receipts import Receipts
 from ingest_service.short_chunk import ShortChunkRule
@@ -74,6 +75,7 @@ class UploadStream:
         self._messages = messages
         self._deadline = deadline
         self._uploads: list[tuple[int, asyncio.Task[ChunkStatus]]] = []
+        self._lengths: dict[int, int] = {}
         self._in_flight: dict[asyncio.Task[ChunkStatus], int] = {}
         self._failed: asyncio.Task[ChunkStatus] | None = None
         self._clock: asyncio.Timeout | None = None
@@ -128,7 +130,6 @@ class UploadStream:
             rule = await self._short_chunk_rule(target)
         while not self._draining:
             await self._room()
-            self._pause_clock()
             # Before the first frame is read: flow control then holds the client while memory is short (I13).
             lease = await self._services.memory.lease(_longest(target), self._deadline)
             try:
@@ -139,10 +140,12 @@ class UploadStream:
                     await self._check_short(target, rule, chunk)
                 await self._same_index_ended(chunk.index)
                 task = self._services.chunks.start(target, chunk)
-            except BaseException:
+            except BaseException as error:  # re-raised: neither the lease nor a frame's memory goes with it
+                clear_locals(error)
                 lease.release()
                 raise
             self._uploads.append((chunk.index, task))
+            self._lengths[chunk.index] = chunk.length
             self._in_flight[task] = chunk.index
             task.add_done_callback(self._upload_ended)
         self._cut_by_drain = True
@@ -162,12 +165,11 @@ class UploadStream:
         longest = target.plan.max_length(index)
         if rule is not None:
             rule.check_index(index)
-        buffer = lease.open(longest)
+        lease.open(longest)
         patience = self._services.patience
-        slowest = patience.idle_seconds + longest / patience.min_bytes_per_second
-        until = asyncio.get_running_loop().time() + slowest
+        latest = asyncio.get_running_loop().time() + patience.idle_seconds
         length = 0
-        with memoryview(buffer) as view:
+        with lease.view() as view:
             while True:
                 end = length + self._check_frame(frame, index, length)
                 if end > longest:
@@ -176,14 +178,15 @@ class UploadStream:
                 length = end
                 if frame.blake3:  # only this ends a chunk ⚠
                     break
-                frame = await self._next_frame(until)
+                # By what has come, not by what may: a lease is not held for the whole chunk's time at the lowest rate.
+                frame = await self._next_frame(latest + length / patience.min_bytes_per_second)
                 if frame is None:
                     raise InvalidStream(f"The stream ended in the middle of chunk {index}.", field="frame")
         declared = ids.digest(frame.blake3)
         target.plan.check_length(index, length)
         lease.shrink(length)
         self._between_chunks = True
-        return ArrivedChunk(index, length, declared, buffer, lease)
+        return ArrivedChunk(index, length, declared, lease)
 
     def _check_frame(self, frame: Frame, index: int, offset: int) -> int:
         """The length of its data; InvalidStream unless it continues chunk ``index`` at ``offset``."""
@@ -209,13 +212,17 @@ class UploadStream:
         return message
 
     async def _next(self, until: float | None = None) -> Header | Frame | None:
-        """The next message; None at the end. The clock stops the wait, at ``until`` at the latest."""
+        """The next message; None at the end. The clock stops the wait, at ``until`` at the latest.
+
+        It runs only here, while it is the client who keeps this side waiting.
+        """
         self._raise_failure()
         if self._clock is not None:
             silent = asyncio.get_running_loop().time() + self._services.patience.idle_seconds
             self._clock.reschedule(silent if until is None else min(silent, until))
         message = await anext(self._messages, None)
         self._raise_failure()
+        self._pause_clock()
         if isinstance(message, Malformed):
             raise InvalidStream(message.why, field="message")
         return message
@@ -228,7 +235,6 @@ class UploadStream:
 
     async def _check_short(self, target: UploadTarget, rule: ShortChunkRule, chunk: ArrivedChunk) -> None:
         if chunk.length < target.plan.chunk_size:  # the last one: so once more what other streams have brought
-            self._pause_clock()
             for receipt in await self._services.receipts.all(target.tenant, target.session, self._deadline):
                 rule.note(receipt.index, receipt.length)
         rule.check_length(chunk.index, chunk.length)
@@ -239,7 +245,6 @@ class UploadStream:
     async def _room(self) -> None:
         """Wait until fewer than ``parts_in_flight`` uploads of this stream are under way."""
         while len(self._in_flight) >= self._services.parts_in_flight:
-            self._pause_clock()
             await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
         self._raise_failure()
 
@@ -247,7 +252,6 @@ class UploadStream:
         """Two uploads of one part at once could overtake one another."""
         same = [task for task, other in self._in_flight.items() if other == index]
         if same:
-            self._pause_clock()
             await asyncio.wait(same)
             self._raise_failure()
 
@@ -273,7 +277,6 @@ class UploadStream:
     # --- the clock ---
 
     def _pause_clock(self) -> None:
-        """While it is this side that keeps the client waiting."""
         if self._clock is not None and not self._clock.expired():
             self._clock.reschedule(None)
 
@@ -285,9 +288,16 @@ class UploadStream:
 
     async def _answer(self, target: UploadTarget) -> StreamAnswer:
         chunks = [(index, task.result()) for index, task in self._uploads]
-        coverage = await self._services.receipts.coverage(target.tenant, target.session, target.plan, self._deadline)
+        receipts = await self._services.receipts.all(target.tenant, target.session, self._deadline)
+        coverage = await self._services.receipts.merged(receipts, target.plan)
         mended = bool(chunks) and all(status is ChunkStatus.MENDED for _, status in chunks)
         await self._services.standing.confirm(target, self._deadline, mended=mended)
+        if target.plan.size is None and not mended:
+            # Streams beside this one may have brought the last chunk meanwhile. All receipts of chunks that were
+            # answered are among these: of two that can't both be, one answer at least comes from here.
+            rule = ShortChunkRule(target.plan.chunk_size, receipts)
+            for index, length in self._lengths.items():
+                rule.check_length(index, length)
         return StreamAnswer(chunks, coverage)
 
 

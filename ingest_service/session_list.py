@@ -13,16 +13,19 @@ from dataclasses import dataclass
 
 from ingest_service.sessions import Sessions, view_of
 from sealane.domain import ids
-from sealane.domain.errors import InvalidPageToken, InvalidRequest, SessionNotFound
+from sealane.domain.errors import BadRecord, InvalidPageToken, InvalidRequest, SessionNotFound
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.limits import Limits
 from sealane.domain.records import b64, unb64
 from sealane.domain.states import SessionState
 from sealane.domain.views import SessionView
+from sealane.logs import get_logger
 from sealane.store import keys
 from sealane.store.deadline import Deadline
 from sealane.store.retry import RetryingStore
 from sealane.store.session_records import SessionRecords, Snapshot
+
+_log = get_logger(__name__)
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
@@ -77,8 +80,9 @@ class SessionLister:
         prefix = keys.sessions_prefix(tenant)
         names: dict[SessionId, set[str]] = {}
         behind = None if after is None else f"{prefix}{after}/{_LAST}"
+        cursor: str | None = None
         while True:
-            page = await self._store.list_objects(prefix, deadline, start_after=behind)
+            page = await self._store.list_objects(prefix, deadline, cursor=cursor, start_after=behind)
             last: keys.SessionKey | None = None
             for listed in page.objects:
                 last = keys.parse_session_key(listed.key)
@@ -89,20 +93,29 @@ class SessionLister:
                 return {name: names[name] for name in whole[:size]}, True
             if page.cursor is None:
                 return {name: names[name] for name in whole}, False
-            behind = page.objects[-1].key
+            if not page.objects:  # a page may be empty and not the last one
+                behind, cursor = None, page.cursor
+                continue
+            behind, cursor = page.objects[-1].key, None
             if last is not None and last.rest.startswith("receipts/"):
                 behind = f"{keys.receipts_prefix(tenant, last.session)}{_LAST}"
 
     async def _view(
         self, tenant: Tenant, session: SessionId, listed: set[str], deadline: Deadline
     ) -> SessionView | None:
-        """None if it has gone since. Without a decision in the LIST it was open then: one read is enough."""
-        if listed.isdisjoint((keys.DECISION, keys.DONE, keys.DELETED)):
-            found = await self._records.session(tenant, session, deadline)
-            return view_of(Snapshot(found), self._store.bucket, self._limits)
+        """None if it has gone since, or can't be read: that is alarmed, and costs nobody the rest of the list.
+
+        Without a decision in the LIST it was open then: one read is enough.
+        """
         try:
+            if listed.isdisjoint((keys.DECISION, keys.DONE, keys.DELETED)):
+                found = await self._records.session(tenant, session, deadline)
+                return view_of(Snapshot(found), self._store.bucket, self._limits)
             return await self._sessions.glance(tenant, session, deadline)
         except SessionNotFound:
+            return None
+        except BadRecord as error:
+            _log.error("a session can't be listed", alarm=True, listed_session=session, private=error.private)
             return None
 
 

@@ -84,7 +84,8 @@ class Sessions:
 
     async def glance(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> SessionView:
         """As the records alone show it, without the coverage of what is not final. SessionNotFound."""
-        view = view_of(await self._records.snapshot(tenant, session, deadline), self._bucket, self._limits)
+        snapshot = await self._records.snapshot(tenant, session, deadline, state_only=True)
+        view = view_of(snapshot, self._bucket, self._limits)
         if view is None:
             raise SessionNotFound()
         return view

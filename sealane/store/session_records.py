@@ -36,6 +36,9 @@ from sealane.store.retry import RetryingStore
 
 R = TypeVar("R")
 
+LARGE_BYTES = 256 << 10
+"""A longer decision is parsed off the event loop: one of 10,000 parts takes more than 100 ms."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stored(Generic[R]):
@@ -93,10 +96,16 @@ class SessionRecords:
 
     async def decision(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> Stored[Decision] | None:
         """decision.json alone. It counts for nothing until session.json is read after it: see :meth:`decided`."""
-        stored = await self._read(keys.record(tenant, session, keys.DECISION), Decision.parse, deadline)
-        if stored is not None:
-            _require_own(session, stored.record.session_id)
-        return stored
+        try:
+            found = await self._store.get(keys.record(tenant, session, keys.DECISION), deadline)
+        except NoSuchKey:
+            return None
+        if len(found.body) > LARGE_BYTES:
+            decision = await asyncio.get_running_loop().run_in_executor(None, Decision.parse, found.body)
+        else:
+            decision = Decision.parse(found.body)
+        _require_own(session, decision.session_id)
+        return Stored(decision, found.last_modified)
 
     async def done(
         self, tenant: Tenant, session: SessionId, deadline: Deadline
@@ -123,19 +132,32 @@ class SessionRecords:
         found = await self.session(tenant, session, deadline)
         return found, decision if found is not None else None
 
-    async def snapshot(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> Snapshot:
+    async def snapshot(
+        self,
+        tenant: Tenant,
+        session: SessionId,
+        deadline: Deadline,
+        *,
+        decision: Stored[Decision] | None = None,
+        state_only: bool = False,
+    ) -> Snapshot:
         """C1: session, deleted, done, decision, **in that order** ⚠, and session again if there is a decision.
 
         The order is that of the purge turned round (W2, W5 delete session.json before done.json before decision.json):
         whoever sees session.json first can't then miss a done.json that the purge has not reached.
+
+        ``decision``: the session's own, read before; it never changes, so it is not read again. ``state_only``: no
+        decision where deleted.json or done.json says the state without it; it may have 10,000 parts.
         """
         found = await self.session(tenant, session, deadline)
         if found is None:
             return Snapshot(None)
         deleted = await self.deleted(tenant, session, deadline)
         done = await self.done(tenant, session, deadline)
-        decision = await self.decision(tenant, session, deadline)
-        if decision is not None and await self.session(tenant, session, deadline) is None:
+        told = state_only and (deleted is not None or done is not None)
+        if decision is None and not told:
+            decision = await self.decision(tenant, session, deadline)
+        if (decision is not None or told) and await self.session(tenant, session, deadline) is None:
             return Snapshot(None)
         return Snapshot(found, deleted, done, decision)
 

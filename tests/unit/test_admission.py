@@ -14,6 +14,11 @@ from sealane.domain.errors import DeadlineExceeded, Draining, Overloaded
 from sealane.store.deadline import Deadline
 
 
+def _held(lease: Lease) -> int:
+    """Bytes that its buffer really has."""
+    return 0 if lease._buffer is None else len(lease._buffer)
+
+
 async def _settle() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
@@ -40,18 +45,17 @@ def test_bytes_held_never_exceed_the_budget_under_any_load_i13(seed: int, wants:
         async def stream(number: int, leased: int, used: int) -> None:
             lease = await budget.lease(leased, Deadline.after(5))
             try:
-                buffer = lease.open(min(leased, max(1, used)))
-                opened[number] = len(buffer)
+                lease.open(min(leased, max(1, used)))
+                opened[number] = _held(lease)
                 check()
                 for _ in range(rng.randrange(4)):
                     await asyncio.sleep(0)
-                lease.shrink(len(buffer) // 3)
-                opened[number] = len(buffer)
+                lease.shrink(_held(lease) // 3)
+                opened[number] = _held(lease)
                 check()
                 await asyncio.sleep(0)
             finally:
                 opened.pop(number, None)
-                del buffer
                 lease.release()
                 check()
 
@@ -142,11 +146,13 @@ async def test_more_than_the_whole_budget_is_refused_at_once() -> None:
 async def test_a_buffer_is_used_again_and_releasing_twice_gives_back_once() -> None:
     budget = MemoryBudget(256, max_wait=10)
     lease = await budget.lease(128, Deadline.after(10))
-    buffer = lease.open(128)
+    lease.open(128)
+    buffer = lease._buffer
     lease.release()
     lease.release()
     again = await budget.lease(128, Deadline.after(10))
-    assert again.open(128) is buffer
+    again.open(128)
+    assert again._buffer is buffer
     again.release()
     assert budget.in_use == 0
 
@@ -158,7 +164,9 @@ async def test_kept_buffers_make_room_for_others() -> None:
         lease.open(128)
         lease.release()
     whole = await budget.lease(256, Deadline.after(10))
-    assert len(whole.open(256)) == 256
+    whole.open(256)
+    with whole.view() as view:
+        assert len(view) == 256
     assert budget.peak <= 256
     whole.release()
 
@@ -166,13 +174,71 @@ async def test_kept_buffers_make_room_for_others() -> None:
 async def test_a_short_chunk_gives_back_what_it_does_not_need() -> None:
     budget = MemoryBudget(1024, max_wait=10)
     lease = await budget.lease(1024, Deadline.after(10))
-    buffer = lease.open(1024)
-    buffer[:3] = b"abc"
+    lease.open(1024)
+    with lease.view() as view:
+        view[:3] = b"abc"
     lease.shrink(3)
-    assert bytes(buffer) == b"abc"
+    with lease.view() as view:
+        assert bytes(view) == b"abc"
     assert budget.in_use == 3
     lease.release()
     assert budget.in_use == 0
+
+
+async def test_a_buffer_that_somebody_still_looks_at_keeps_its_size_and_its_share_i13() -> None:
+    budget = MemoryBudget(1024, max_wait=10)
+    lease = await budget.lease(1024, Deadline.after(10))
+    lease.open(1024)
+    with lease.view():
+        lease.shrink(3)
+        assert budget.in_use == 1024
+    lease.release()
+    assert budget.in_use == 0
+
+
+async def test_who_has_released_a_lease_gets_no_view_of_its_bytes_any_more() -> None:
+    lease = await MemoryBudget(64, max_wait=10).lease(64, Deadline.after(10))
+    lease.open(64)
+    lease.release()
+    with pytest.raises(RuntimeError):
+        lease.view()
+
+
+@pytest.mark.parametrize("end", [asyncio.CancelledError, Overloaded])
+async def test_a_waiter_that_goes_in_the_step_in_which_memory_comes_free_loses_nothing_and_fails_as_itself(
+    end: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = MemoryBudget(100, max_wait=3600)
+    held = await budget.lease(100, Deadline.after(9000))
+    waiting = asyncio.ensure_future(budget.lease(50, Deadline.after(9000)))
+    await _settle()
+    if end is asyncio.CancelledError:
+        waiting.cancel()
+        held.release()
+    else:  # both timers are due in one step, the waiter's first
+        loop = asyncio.get_running_loop()
+        clock, now = loop.time, loop.time()
+        loop.call_at(now + 3601, held.release)
+        monkeypatch.setattr(loop, "time", lambda: clock() + 3700)
+    with pytest.raises(end):
+        await waiting
+    assert (budget.in_use, budget.waiting, budget.leases) == (0, 0, 0)
+    (await budget.lease(100, Deadline.after(10))).release()
+
+
+async def test_leases_are_bounded_by_number_too_so_that_tiny_chunks_of_clients_that_left_pile_up_nowhere() -> None:
+    budget = MemoryBudget(1000, max_wait=0.01, max_leases=2)
+    first, second = [await budget.lease(1, Deadline.after(10)) for _ in range(2)]
+    with pytest.raises(Overloaded):
+        await budget.lease(1, Deadline.after(10))
+    waiting = asyncio.ensure_future(budget.lease(1, Deadline.after(10)))
+    first.open(1)
+    first.release()
+    third = await waiting
+    assert budget.leases == 2
+    second.release()
+    third.release()
+    assert (budget.leases, budget.in_use) == (0, 0)
 
 
 def test_slots_refuse_beyond_the_limit_and_while_draining() -> None:
