@@ -84,7 +84,12 @@ def compose(
     receipts = Receipts(retrying, executor)
     standing = Standing(records, limits, cached_sessions=settings.cached_sessions)
     scope = TaskScope(grace=min(LAST_UPLOADS_SECONDS, settings.drain_seconds))
-    memory = MemoryBudget(settings.memory_budget, max_wait=settings.memory_wait_seconds)
+    memory = MemoryBudget(
+        settings.memory_budget,
+        max_wait=settings.memory_wait_seconds,
+        # What the streams that may be there can have in hand: uploads whose clients have left count, too.
+        max_leases=settings.max_streams * settings.parts_in_flight,
+    )
     streams = Slots(settings.max_streams, "upload streams")
     watchers = Slots(settings.max_watchers, "watchers")
     sessions = Sessions(
