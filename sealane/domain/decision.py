@@ -21,8 +21,20 @@ from sealane.domain.errors import (
     SessionNotFound,
     SessionSealed,
 )
-from sealane.domain.limits import ChunkPlan
-from sealane.domain.records import DeletedRecord, DoneRecord, Fields, LostRecord, SessionRecord, b64, digest32, encode
+from sealane.domain.limits import MAX_PARTS, ChunkPlan
+from sealane.domain.records import (
+    MAX_CHUNK_BYTES,
+    MAX_OBJECT_BYTES,
+    DeletedRecord,
+    DoneRecord,
+    Fields,
+    LostRecord,
+    SessionRecord,
+    b64,
+    digest32,
+    encode,
+    sound_text,
+)
 from sealane.domain.states import SessionState
 
 
@@ -107,7 +119,9 @@ class Decision:
         if outcome is not Outcome.COMMIT:
             return cls(session_id=f.text("session_id"), outcome=outcome)
         parameters = CommitParameters(
-            chunk_count=f.whole("chunk_count"), size=f.whole("size"), blake3=f.digest("blake3")
+            chunk_count=f.whole("chunk_count", maximum=MAX_PARTS),
+            size=f.whole("size", maximum=MAX_OBJECT_BYTES),
+            blake3=f.digest("blake3"),
         )
         parts: list[DecidedPart] = []
         for row in f.items("parts"):
@@ -116,7 +130,7 @@ class Decision:
                 part = DecidedPart(etag=etag, sha256=digest32(sha256), blake3=digest32(blake3), length=length)
             except (TypeError, ValueError) as error:
                 raise f.bad("parts") from error
-            if type(length) is not int or length < 0 or not isinstance(etag, str):
+            if type(length) is not int or not 0 <= length <= MAX_CHUNK_BYTES or not sound_text(etag):
                 raise f.bad("parts")
             parts.append(part)
         if len(parts) != max(1, parameters.chunk_count) or sum(p.length for p in parts) != parameters.size:

@@ -12,12 +12,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 from sealane.domain.errors import BadRecord
 
 VERSION = 1
 """A record of another version is not understood, and decides nothing: roll forward the software first."""
+MAX_TEXT_BYTES = 4096
+"""UTF-8 bytes of one text in a record. Keys have 1,024; upload ids are the store's, and opaque."""
+MAX_TTL_SECONDS = 366 * 24 * 3600
+MAX_CHUNK_BYTES = 1 << 32
+"""The largest power of two that S3 takes as one part (5 GiB)."""
+MAX_OBJECT_BYTES = 10_000 * MAX_CHUNK_BYTES
+_YEARS = range(1970, 9000)
+"""So far from datetime's own ends that a ttl or a retention can be added to any time that was read."""
 
 
 def b64(value: bytes) -> str:
@@ -43,8 +51,21 @@ def digest32(text: str) -> bytes:
     return value
 
 
+def sound_text(value: object) -> TypeGuard[str]:
+    """True for text that any protocol can carry: encodable (JSON can spell lone surrogates), and of bounded length."""
+    if not isinstance(value, str) or len(value) > MAX_TEXT_BYTES:
+        return False
+    try:
+        return len(value.encode()) <= MAX_TEXT_BYTES
+    except UnicodeEncodeError:
+        return False
+
+
 class Fields:
-    """A parsed JSON record, read field by field with its types checked."""
+    """A parsed JSON record, read field by field: types checked, and every value small enough to be reckoned with.
+
+    A value out of its bounds is a BadRecord here, and never an OverflowError or UnicodeEncodeError somewhere behind.
+    """
 
     def __init__(self, kind: str, body: bytes) -> None:
         try:
@@ -66,18 +87,18 @@ class Fields:
 
     def text(self, name: str) -> str:
         value = self._values.get(name)
-        if not isinstance(value, str):
+        if not sound_text(value):
             raise self.bad(name)
         return value
 
-    def whole(self, name: str, *, minimum: int = 0) -> int:
+    def whole(self, name: str, *, maximum: int, minimum: int = 0) -> int:
         value = self._values.get(name)
-        if type(value) is not int or value < minimum:
+        if type(value) is not int or not minimum <= value <= maximum:
             raise self.bad(name)
         return value
 
-    def optional_whole(self, name: str) -> int | None:
-        return None if self._values.get(name) is None else self.whole(name)
+    def optional_whole(self, name: str, *, maximum: int) -> int | None:
+        return None if self._values.get(name) is None else self.whole(name, maximum=maximum)
 
     def digest(self, name: str) -> bytes:
         try:
@@ -90,13 +111,13 @@ class Fields:
             value = datetime.fromisoformat(self.text(name))
         except ValueError as error:
             raise self.bad(name) from error
-        if value.tzinfo is None:
+        if value.tzinfo is None or value.year not in _YEARS:
             raise self.bad(name)
         return value.astimezone(UTC)
 
     def texts(self, name: str) -> dict[str, str]:
         value = self._values.get(name)
-        if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+        if not isinstance(value, dict) or not all(sound_text(text) for pair in value.items() for text in pair):
             raise self.bad(name)
         return dict(value)
 
@@ -154,7 +175,7 @@ class SessionRecord:
     @classmethod
     def parse(cls, body: bytes) -> Self:
         f = Fields("session", body)
-        chunk_size = f.whole("chunk_size", minimum=1)
+        chunk_size = f.whole("chunk_size", minimum=1, maximum=MAX_CHUNK_BYTES)
         if chunk_size & (chunk_size - 1):
             raise f.bad("chunk_size")
         return cls(
@@ -162,9 +183,9 @@ class SessionRecord:
             key=f.text("key"),
             filename=f.text("filename"),
             chunk_size=chunk_size,
-            size=f.optional_whole("size"),
+            size=f.optional_whole("size", maximum=MAX_OBJECT_BYTES),
             token=f.text("token"),
-            ttl=f.whole("ttl"),
+            ttl=f.whole("ttl", maximum=MAX_TTL_SECONDS),
             content_type=f.text("content_type"),
             metadata=f.texts("metadata"),
             owner=f.text("owner"),
@@ -248,7 +269,7 @@ def parse_done(body: bytes) -> DoneRecord | LostRecord:
     return DoneRecord(
         session_id=f.text("session_id"),
         etag=f.text("etag"),
-        size=f.whole("size"),
+        size=f.whole("size", maximum=MAX_OBJECT_BYTES),
         blake3=f.digest("blake3"),
         committed_at=f.time("committed_at"),
     )

@@ -20,6 +20,8 @@ from sealane.domain.errors import (
     SessionSealed,
 )
 from sealane.domain.records import (
+    MAX_TEXT_BYTES,
+    MAX_TTL_SECONDS,
     DeletedRecord,
     DoneRecord,
     LostRecord,
@@ -42,6 +44,8 @@ COMMIT = Decision(
     "upload",
     (DecidedPart("e1", D1, D2, 1024), DecidedPart("e2", D2, D1, 976)),
 )
+_ROWS = json.loads(COMMIT.encode())["parts"]
+COMMIT_ROW, SECOND_ROW = _ROWS[0][1:], _ROWS[1]
 EVERY = [
     (SESSION, SessionRecord.parse),
     (SessionRecord(SID, "k", "f", 1024, None, "t", 1, "a/b"), SessionRecord.parse),
@@ -105,6 +109,40 @@ def test_forged_json_is_refused_as_a_bad_record_and_never_another_error(forged: 
             body = json.dumps(values | {name: forged}).encode()
             with contextlib.suppress(BadRecord):
                 parse(body)
+
+
+OUT_OF_BOUNDS = [
+    (SESSION, SessionRecord.parse, {"ttl": 10**15}),
+    (SESSION, SessionRecord.parse, {"ttl": MAX_TTL_SECONDS + 1}),
+    (SESSION, SessionRecord.parse, {"size": 1 << 64}),
+    (SESSION, SessionRecord.parse, {"chunk_size": 1 << 60}),
+    (SESSION, SessionRecord.parse, {"owner": "x" * (MAX_TEXT_BYTES + 1)}),
+    (SESSION, SessionRecord.parse, {"owner": "ö" * (MAX_TEXT_BYTES // 2 + 1)}),
+    (SESSION, SessionRecord.parse, {"token": "\ud800"}),
+    (SESSION, SessionRecord.parse, {"metadata": {"k": "\ud800"}}),
+    (SESSION, SessionRecord.parse, {"metadata": {"\ud800": "v"}}),
+    (MultipartRecord(SID, "upload"), MultipartRecord.parse, {"upload_id": "\udfff"}),
+    (DONE, parse_done, {"committed_at": "0001-01-01T00:00:00+23:59"}),
+    (DONE, parse_done, {"committed_at": "9999-12-31T23:59:59-23:59"}),
+    (DONE, parse_done, {"etag": "\ud800"}),
+    (DONE, parse_done, {"size": 1 << 64}),
+    (LostRecord(SID, "gone"), parse_done, {"why": "\ud800"}),
+    (COMMIT, Decision.parse, {"upload_id": "\ud800"}),
+    (COMMIT, Decision.parse, {"chunk_count": 10**20}),
+    (COMMIT, Decision.parse, {"parts": [["\ud800", *COMMIT_ROW], SECOND_ROW]}),
+    (COMMIT, Decision.parse, {"parts": [["e" * (MAX_TEXT_BYTES + 1), *COMMIT_ROW], SECOND_ROW]}),
+]
+
+
+@pytest.mark.parametrize(
+    ("record", "parse", "change"), OUT_OF_BOUNDS, ids=lambda v: str(v)[:40].encode("ascii", "replace").decode()
+)
+def test_a_value_that_nobody_can_reckon_with_or_encode_is_refused_where_it_is_read(record, parse, change) -> None:
+    """Section 11, fail closed: an OverflowError or UnicodeEncodeError behind the parser would end a sweeper."""
+    values = json.loads(record.encode())
+    assert parse(json.dumps(values).encode()) == record
+    with pytest.raises(BadRecord):
+        parse(json.dumps(values | change).encode())
 
 
 def test_deeply_nested_json_is_refused_not_a_crash() -> None:
