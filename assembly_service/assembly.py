@@ -74,7 +74,7 @@ class Assembly:
                 store,
                 records,
                 sweep=sweep,
-                orphans=Orphans(store, records, events=events),
+                orphans=Orphans(store, records, events=events, retention=retention),
                 rng=rng,
                 events=events,
                 retention=retention,

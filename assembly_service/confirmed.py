@@ -47,20 +47,32 @@ async def delete_all_confirmed(store: RetryingStore, prefix: str, deadline: Dead
     """Delete what is under ``prefix`` (but for the key ``but``) until LIST shows nothing more; answer how many."""
     deleted: set[str] = set()
 
-    async def gone() -> bool:
+    async def walk() -> tuple[bool, bool]:
+        """From the first page to the last: (anything shown, any of it for the first time)."""
+        shown = fresh = False
+        cursor: str | None = None
         while True:
-            page = await store.list_objects(prefix, deadline)
+            page = await store.list_objects(prefix, deadline, cursor=cursor)
             doomed = [listed.key for listed in page.objects if listed.key != but]
-            if not doomed and page.cursor is None:
-                return True
             for start in range(0, len(doomed), _AT_ONCE):
                 batch = [store.delete(key, deadline) for key in doomed[start : start + _AT_ONCE]]
                 for outcome in await asyncio.gather(*batch, return_exceptions=True):  # none is left running behind us
                     if isinstance(outcome, BaseException):
                         raise outcome
-            if deleted.issuperset(doomed):
-                return False  # shown again though deleted: wait a little
+            shown |= bool(doomed)
+            fresh |= not deleted.issuperset(doomed)
             deleted.update(doomed)
+            cursor = page.cursor  # a page may be short, or empty, and still not the last
+            if cursor is None:
+                return shown, fresh
+
+    async def gone() -> bool:
+        while True:
+            shown, fresh = await walk()
+            if not shown:
+                return True
+            if not fresh:
+                return False  # all of it was deleted, and is shown again: wait a little
 
     await _until(gone, f"delete all under {prefix}", deadline)
     return len(deleted)

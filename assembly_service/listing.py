@@ -14,7 +14,7 @@ from sealane.store.retry import RetryingStore
 
 _RECEIPTS = "receipts/"
 _BEHIND = "~"
-"""Sorts behind every receipt and every request record, whose names begin with a hex digit."""
+"""Sorts behind every receipt, request record and probe, whose names begin with a hex digit."""
 
 
 @dataclass(slots=True)
@@ -36,10 +36,18 @@ class ListedRequest:
     last_modified: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ListedScratch:
+    """What a probe wrote, under :data:`keys.PROBE`."""
+
+    key: str
+    last_modified: datetime
+
+
 async def list_records(
-    store: RetryingStore, *, page_seconds: float, requests: bool
-) -> AsyncGenerator[ListedSession | ListedRequest, None]:
-    """Every session with a record or a receipt, and with ``requests`` every requests/ record too.
+    store: RetryingStore, *, page_seconds: float, full: bool
+) -> AsyncGenerator[ListedSession | ListedRequest | ListedScratch, None]:
+    """Every session with a record or a receipt; with ``full`` every requests/ record, and what probes wrote, too.
 
     One page is in memory at a time. Receipts are told by their presence: a page that ends among them is followed by
     one that begins behind them, so that a session of 10,000 chunks costs two pages and not ten.
@@ -52,8 +60,10 @@ async def list_records(
         for listed in page.objects:
             found = keys.parse_session_key(listed.key)
             if found is None:
-                if requests and keys.parse_request_key(listed.key) is not None:
+                if full and keys.parse_request_key(listed.key) is not None:
                     yield ListedRequest(listed.key, listed.last_modified)
+                elif full and listed.key.startswith(keys.PROBE):
+                    yield ListedScratch(listed.key, listed.last_modified)
                 continue
             if current is None or (current.tenant, current.session) != (found.tenant, found.session):
                 if current is not None:
@@ -65,18 +75,20 @@ async def list_records(
                 current.receipts |= found.rest.startswith(_RECEIPTS)
         if page.cursor is None:
             break
-        behind = _jump(page.objects[-1], requests=requests) if page.objects else None
+        behind = _jump(page.objects[-1], full=full) if page.objects else None
         cursor = None if behind is not None else page.cursor
     if current is not None:
         yield current
 
 
-def _jump(last: ListedObject, *, requests: bool) -> str | None:
+def _jump(last: ListedObject, *, full: bool) -> str | None:
     """Where to go on instead of the next page, if what follows need not be seen one by one."""
     found = keys.parse_session_key(last.key)
     if found is not None and found.rest.startswith(_RECEIPTS):
         return keys.receipts_prefix(found.tenant, found.session) + _BEHIND
     tenant = keys.parse_request_key(last.key)
-    if tenant is not None and not requests:
+    if tenant is not None and not full:
         return keys.requests_prefix(tenant) + _BEHIND
+    if last.key.startswith(keys.PROBE) and not full:
+        return keys.PROBE + _BEHIND
     return None

@@ -1,4 +1,4 @@
-"""W6: what belongs to no session - uploads that nobody completes, and request ids out of their time.
+"""W6: what belongs to no session - uploads that nobody completes, and what the probe of a killed process left.
 
 Records without a session.json are the other half of W6; the patrol meets them in its listing (:mod:`.patrol`).
 An object is never deleted here, whatever its records ⚠.
@@ -6,8 +6,11 @@ An object is never deleted here, whatever its records ⚠.
 
 from __future__ import annotations
 
-from assembly_service.confirmed import abort_confirmed
+from datetime import datetime
+
+from assembly_service.confirmed import abort_confirmed, delete_confirmed
 from assembly_service.events import Events
+from assembly_service.retention import Retention
 from sealane.domain.ids import SessionId, Tenant
 from sealane.store import keys
 from sealane.store.deadline import Deadline
@@ -17,25 +20,45 @@ from sealane.store.session_records import SessionRecords
 
 
 class Orphans:
-    """Judges single uploads."""
+    """Judges single uploads, and single objects of probes."""
 
-    def __init__(self, store: RetryingStore, records: SessionRecords, *, events: Events) -> None:
+    def __init__(self, store: RetryingStore, records: SessionRecords, *, events: Events, retention: Retention) -> None:
         self._store = store
         self._records = records
         self._events = events
+        self._retention = retention
 
     async def upload(self, upload: ListedUpload, deadline: Deadline) -> bool:
         """Abort ``upload`` if it is certain that no commit can ever name it; answer whether it was.
 
         At a key of its own: session.json gone → aborted. Else only if multipart.json **is there and names another**:
-        absent proves nothing, for its writer may be about to write it ⚠. Other keys are not ours to judge.
+        absent proves nothing, for its writer may be about to write it ⚠. A probe's, once no probe can still run.
+        Other keys are not ours to judge.
         """
+        if upload.key.startswith(keys.PROBE):
+            if not self._left_behind(upload.initiated):
+                return False
+            await abort_confirmed(self._store, upload.key, upload.upload_id, deadline)
+            return True
         owner = keys.parse_object_key(upload.key)
         if owner is None or not await self._is_orphan(owner.tenant, owner.session, upload.upload_id, deadline):
             return False
         await abort_confirmed(self._store, upload.key, upload.upload_id, deadline)
         self._events.note("orphaned upload aborted", tenant=owner.tenant, session_id=owner.session)
         return True
+
+    async def scratch(self, key: str, last_modified: datetime, deadline: Deadline) -> bool:
+        """Delete an object under :data:`keys.PROBE` that its probe left behind; answer whether it was.
+
+        A probe removes what it wrote, unless its process is killed; nobody else knows the random name in its keys.
+        """
+        if not self._left_behind(last_modified):
+            return False
+        await delete_confirmed(self._store, key, deadline)
+        return True
+
+    def _left_behind(self, written: datetime) -> bool:
+        return self._store.now() > written + self._retention.probe
 
     async def _is_orphan(self, tenant: Tenant, session: SessionId, upload_id: str, deadline: Deadline) -> bool:
         multipart = await self._records.multipart(tenant, session, deadline)

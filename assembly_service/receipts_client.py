@@ -5,11 +5,11 @@ from __future__ import annotations
 import grpc
 
 from sealane.domain.chunks import Receipt
-from sealane.domain.errors import BadRecord, DeadlineExceeded, InternalError, PeerUnavailable
+from sealane.domain.errors import BadRecord, DeadlineExceeded, InternalError, PeerUnavailable, SealaneError
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.limits import MAX_PARTS
 from sealane.rpc import convert
-from sealane.rpc.status import from_rpc_error
+from sealane.rpc.status import from_rpc_error, said_by_server
 from sealane.store.deadline import Deadline
 from sealane.v1 import ingest_service_pb2, ingest_service_pb2_grpc
 
@@ -28,6 +28,8 @@ class GrpcReceiptsClient:
     async def receipts(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> list[Receipt]:
         """All receipts of the session. PeerUnavailable if ingest does not answer in time; SessionNotFound.
 
+        InternalError if ingest says so: a receipt that can't be parsed fails closed (section 11), and would again.
+
         Until identity is configured both services serve one tenant, which no header names.
         """
         request = ingest_service_pb2.StreamReceiptsRequest(session_id=session)
@@ -39,11 +41,18 @@ class GrpcReceiptsClient:
                 if len(found) > MAX_RECEIPTS:
                     raise BadRecord(private=f"ingest names more than {MAX_RECEIPTS} receipts of session {session}")
         except grpc.aio.AioRpcError as error:
-            failure = from_rpc_error(error)
-            # No answer in time, or a bug of ingest's, is the peer's absence: nothing follows from it for the session.
-            if isinstance(failure, DeadlineExceeded | InternalError):
-                raise PeerUnavailable(private=f"ingest: {failure.message} {failure.private}") from error
-            raise failure from error
+            raise _understood(error) from error
         finally:
             call.cancel()
         return found
+
+
+def _understood(error: grpc.aio.AioRpcError) -> SealaneError:
+    """What ingest said; and if it was not ingest that ended the call, nothing follows from that for the session."""
+    if (said := said_by_server(error)) is not None and not isinstance(said, DeadlineExceeded):
+        said.private = f"ingest: {said.private}"
+        return said
+    failure = from_rpc_error(error)
+    if isinstance(failure, DeadlineExceeded | InternalError | PeerUnavailable):
+        return PeerUnavailable.of("ingest", private=f"ingest: {failure.message} {failure.private}")
+    return failure

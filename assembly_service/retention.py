@@ -18,3 +18,5 @@ class Retention:
     """How long a committed session keeps its receipts (W7)."""
     requests: timedelta = timedelta(days=30)
     """How long a request_id is remembered, from its first use."""
+    probe: timedelta = timedelta(hours=1)
+    """How long what a probe wrote is left alone: longer than any probe takes."""

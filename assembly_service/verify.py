@@ -167,5 +167,7 @@ class Verifier:
             return standing
         if isinstance(error, SessionNotFound):
             # session.json is there, and never comes back once it is gone: ingest looked elsewhere.
-            raise PeerUnavailable(private="ingest knows no such session: do both use the same bucket?") from error
+            raise PeerUnavailable.of(
+                "ingest", private="it knows no such session: do both use the same bucket?"
+            ) from error
         raise error

@@ -40,4 +40,6 @@ class GrpcOutcomeClient:
 
 def _as_peer(error: SealaneError) -> SealaneError:
     """No answer in time is the peer's absence, not this call's own deadline."""
-    return PeerUnavailable(private=error.private) if isinstance(error, DeadlineExceeded) else error
+    if isinstance(error, DeadlineExceeded | PeerUnavailable):
+        return PeerUnavailable.of("assembly", private=f"assembly: {error.private}")
+    return error

@@ -404,6 +404,13 @@ class PeerUnavailable(RetryLater):
     reason = Reason.PEER_UNAVAILABLE
     default_message = "The other sealane service does not answer. Nothing is lost: repeat the request."
 
+    @classmethod
+    def of(cls, service: str, *, private: str = "") -> PeerUnavailable:
+        """``service`` is the one that does not answer, "ingest" or "assembly": whoever reads it knows where to look."""
+        return cls(
+            f"The other service, {service}, does not answer. Nothing is lost: repeat the request.", private=private
+        )
+
 
 class DeadlineExceeded(SealaneError):
     reason = Reason.DEADLINE_EXCEEDED

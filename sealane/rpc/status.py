@@ -157,14 +157,17 @@ def from_rpc_error(error: grpc.RpcError) -> SealaneError:
     """
     code: grpc.StatusCode = error.code()
     text: str = error.details() or ""
+    return said_by_server(error) or _from_code(code, text)
+
+
+def said_by_server(error: grpc.RpcError) -> SealaneError | None:
+    """The domain error that the server itself named; None if gRPC, or something in between, ended the call."""
     status = _rich_status(error.trailing_metadata() or ())
     if status is not None:
         info = error_details_pb2.ErrorInfo()
         if any(packed.Unpack(info) for packed in status.details if packed.Is(info.DESCRIPTOR)):
-            known = _from_info(status, info)
-            if known is not None:
-                return known
-    return _from_code(code, text)
+            return _from_info(status, info)
+    return None
 
 
 def _rich_status(metadata: Iterable[Any]) -> status_pb2.Status | None:

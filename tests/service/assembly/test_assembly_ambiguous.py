@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import random
 
 import pytest
@@ -233,7 +234,7 @@ def test_the_looks_for_an_object_are_apart_however_the_jitter_falls(seed) -> Non
         with pytest.raises(SessionLost):
             await world.replica(faults=fault).commit(session)
         looks = moments[:HEADS_BEFORE_LOST]
-        assert min(later - sooner for sooner, later in zip(looks, looks[1:], strict=False)) >= LOOK_SECONDS - 1e-6
+        assert min(later - sooner for sooner, later in itertools.pairwise(looks)) >= LOOK_SECONDS - 1e-6
         assert len(moments) == HEADS_BEFORE_LOST + 1  # and once more, behind ListParts
 
     run(main())

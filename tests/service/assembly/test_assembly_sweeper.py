@@ -750,3 +750,105 @@ def test_the_deadline_of_one_session_bounds_its_sweep() -> None:
         assert replica.events.alarms == []
 
     run(main())
+
+
+@pytest.mark.parametrize("ttl", [10**15, 10**30])
+def test_a_record_with_an_absurd_value_stops_no_pass_and_is_an_alarm(ttl) -> None:
+    """Section 11: a forged record fails closed, and the sessions behind it are swept."""
+
+    async def main() -> None:
+        world = World()
+        bad = await world.open_session(b"")
+        key = keys.record(TENANT, bad.id, keys.SESSION)
+        await world.plain.delete(key, timeout=30)
+        await world.put_record(bad, keys.SESSION, dataclasses.replace(bad.record, ttl=ttl).encode())
+        others = [await world.session() for _ in range(4)]
+        for session in others:
+            await world.decide(session)
+        replica = world.replica()
+        await replica.sweep_all(full=False)
+        assert [world.object(session) for session in others] == [session.content for session in others]
+        assert [facts["kind"] for _, facts in replica.events.alarms] == ["BadRecord"]
+        assert world.names(bad) == [keys.SESSION]
+
+    run(main())
+
+
+class Bug(Exception):
+    """What nobody foresaw."""
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["frequent", "full"])
+def test_a_bug_that_one_session_shows_stops_no_pass_and_is_an_alarm(full) -> None:
+    """One session never ends the sweeper: it would end there again, in every replica, and sweep nothing behind it."""
+
+    async def main() -> None:
+        def breaks(effect: Callable[[], Any]) -> Any:
+            raise Bug("private")
+
+        world = World()
+        bad, good = await world.session(), await world.session()
+        for session in (bad, good):
+            await world.decide(session)
+        replica = world.replica(
+            faults=Fault("get", f"{bad.id}/{keys.SESSION}", breaks, times=10**6), pace=Pace(interval=1)
+        )
+        await replica.sweep_all(full=full)
+        assert world.object(good) == good.content
+        assert {facts["kind"] for _, facts in replica.events.alarms} == {"Bug"}
+        assert replica.events.alarms[0][1]["session_id"] == bad.id
+        patrol = asyncio.create_task(replica.assembly.patrol.run())
+        replica.assembly.patrol.kick(TENANT, bad.id)
+        await wait(10)
+        assert not patrol.done()
+        patrol.cancel()
+
+    run(main())
+
+
+# --- what a killed probe leaves ---
+
+
+async def _leave_a_probe(world: World, name: str, objects: int) -> None:
+    prefix = keys.probe_prefix(name)
+    for number in range(objects):
+        await world.plain.put(f"{prefix}r1/{number:04d}", b"x", timeout=30)
+    await world.plain.create_multipart(f"{prefix}r3/parts", metadata={}, timeout=30)
+
+
+def test_w6_what_a_killed_probe_left_goes_with_a_full_pass_after_an_hour_and_not_before() -> None:
+    """By the store's clock; a probe that may still run keeps what it wrote, and no session is touched."""
+
+    async def main() -> None:
+        world = World()
+        await _leave_a_probe(world, "0a" * 8, 1010)
+        session = await world.session()
+        await wait(RETENTION.probe.total_seconds() - 10)
+        await _leave_a_probe(world, "ff" * 8, 3)
+        replica = world.replica(skew=timedelta(days=1))
+        await replica.sweep_all()
+        assert len(world.bucket.keys(keys.PROBE)) == 1013
+        await wait(12)
+        await replica.sweep_all(full=False)
+        assert len(world.bucket.keys(keys.PROBE)) == 1013
+        await replica.sweep_all()
+        assert all(key.startswith(keys.probe_prefix("ff" * 8)) for key in world.bucket.keys(keys.PROBE))
+        assert len(world.bucket.keys(keys.PROBE)) == 3
+        assert world.bucket.open_uploads(keys.PROBE) == [keys.probe_prefix("ff" * 8) + "r3/parts"]
+        assert replica.events.alarms == []
+        await world.replica().commit(session)
+
+    run(main())
+
+
+def test_a_frequent_pass_does_not_page_through_what_probes_left() -> None:
+    """One page shows that there is something; the next begins behind it."""
+
+    async def main() -> None:
+        world = World()
+        await _leave_a_probe(world, "0a" * 8, 3500)
+        replica = world.replica()
+        await replica.sweep_all(full=False)
+        assert ops(replica).count("list_objects") == 2
+
+    run(main())
