@@ -7,6 +7,7 @@ A variable with the service's name in it goes before the one without, so both se
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 import sys
@@ -40,6 +41,21 @@ def _address(text: str) -> str:
     return text
 
 
+def _peers(text: str) -> str:
+    """Replicas of one service as one gRPC target, over which calls are spread."""
+    addresses = [_address(part.strip()) for part in text.split(",")]
+    if len(addresses) == 1:
+        return addresses[0]
+    try:
+        hosts = [ipaddress.ip_address(address.rpartition(":")[0].strip("[]")) for address in addresses]
+    except ValueError as error:
+        raise ValueError("several addresses must be IP addresses; one name stands for all that it has") from error
+    versions = {host.version for host in hosts}
+    if len(versions) > 1:
+        raise ValueError("several addresses must be all IPv4, or all IPv6")
+    return f"ipv{versions.pop()}:{','.join(addresses)}"
+
+
 def _tenant(text: str) -> Tenant:
     try:
         return parse_tenant(text)
@@ -54,6 +70,11 @@ def _weaknesses(text: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_address)]
+Peers = Annotated[str, AfterValidator(_peers)]
+"""The replicas of a service: one host:port (a name stands for all its addresses), or IP addresses with commas between.
+
+Its value is a target for :func:`sealane.rpc.channel.channel`.
+"""
 
 
 class CommonSettings(BaseSettings):
@@ -71,8 +92,8 @@ class CommonSettings(BaseSettings):
     """Address for gRPC. Port 0 takes a free one and logs it."""
     health_listen: Address = "127.0.0.1:7311"
     """Address for grpc.health.v1 alone, for probes."""
-    peer: Address = "127.0.0.1:7302"
-    """Address of the other service."""
+    peer: Peers = "127.0.0.1:7302"
+    """Where the other service is: host:port, or several IP:port with commas. Calls are spread over all addresses."""
     s3_endpoint: str = Field(pattern=r"^https?://[^/?#@\s]+/?$")
     """The object store: http://host:port or https://host. The bucket goes into the path."""
     s3_bucket: str = Field(default="sealane", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")

@@ -177,3 +177,32 @@ def test_no_setting_of_one_service_looks_like_a_misspelt_one_of_the_other(
             environment.setenv(f"SEALANE_{name.upper()}", str(field.default))
     load(mine)
     assert "did you mean" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "target"),
+    [
+        ("assembly:7302", "assembly:7302"),
+        ("127.0.0.1:7302", "127.0.0.1:7302"),
+        ("127.0.0.1:1,127.0.0.2:2", "ipv4:127.0.0.1:1,127.0.0.2:2"),
+        (" 127.0.0.1:1 , 127.0.0.2:2 ", "ipv4:127.0.0.1:1,127.0.0.2:2"),
+        ("[::1]:1,[fe80::2]:2", "ipv6:[::1]:1,[fe80::2]:2"),
+    ],
+)
+def test_peer_is_one_address_or_all_replicas_of_the_other_service(
+    environment: pytest.MonkeyPatch, given: str, target: str
+) -> None:
+    """One name stands for all its addresses; IP addresses are listed. What comes out is a gRPC target."""
+    environment.setenv("SEALANE_PEER", given)
+    assert load(CommonSettings).peer == target
+
+
+@pytest.mark.parametrize(
+    "given", ["a:1,b:2", "127.0.0.1:1,b:2", "127.0.0.1:1,", ",", "127.0.0.1:1,[::1]:2", "127.0.0.1:1;127.0.0.1:2", "a"]
+)
+def test_peers_that_no_channel_could_reach_are_a_fault(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    """gRPC has no target of several names; half of a list must not be dropped silently."""
+    environment.setenv("SEALANE_PEER", given)
+    assert [line.split(":")[0] for line in faults(capsys)] == ["SEALANE_PEER"]
