@@ -103,8 +103,12 @@ check-protos: $(STAMPS)/sealane $(PROTOS_READY) ## buf lint, buf format, and gen
 	  diff --recursive --exclude=__pycache__ "$$tmp/sealane/v1" sealane/v1 \
 	    || { echo "sealane/v1 is not what protos/ generates: make protos"; exit 1; }
 
+.PHONY: docs
+docs: $(STAMPS)/sealane ## Make the settings table of docs/operations.md anew
+	@$(BIN)/python docs/settings_table.py
+
 .PHONY: k8s-check
-k8s-check: $(K8S_READY) ## Build the kustomize base and validate every manifest
+k8s-check: $(STAMPS)/sealane $(K8S_READY) ## Build the kustomize base and validate every manifest
 	@$(BIN)/python deploy/kubernetes/check.py
 
 # --- measure ---

@@ -1,0 +1,31 @@
+"""The documentation says what the code does, where that can be checked."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def test_the_settings_table_is_what_the_settings_say() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "settings_table.py"))
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert made["page"](text) == text, "make docs"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_relative_link_of_a_page_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = set(re.findall(r"`make ([a-z0-9-]+)", page.read_text(encoding="utf-8")))
+    assert {t for t in named if not re.search(rf"^{t}:", makefile, re.MULTILINE)} == set()
