@@ -9,7 +9,7 @@ from pydantic import Field
 
 from assembly_service.patrol import Pace
 from assembly_service.retention import Retention
-from sealane.config import Address, CommonSettings
+from sealane.config import Address, CommonSettings, Peers
 
 
 class AssemblySettings(CommonSettings):
@@ -21,8 +21,8 @@ class AssemblySettings(CommonSettings):
     """Address for gRPC. Port 0 takes a free one and logs it."""
     health_listen: Address = "127.0.0.1:7312"
     """Address for grpc.health.v1 alone, for probes."""
-    peer: Address = "127.0.0.1:7301"
-    """Address of ingest."""
+    peer: Peers = "127.0.0.1:7301"
+    """Where ingest is: host:port, or several IP:port with commas. Calls are spread over all addresses."""
     receipts_timeout: float = Field(default=20.0, gt=0, le=600)
     """How long ingest may take to tell a session's receipts."""
     sweep_interval: float = Field(default=60.0, gt=0, le=3600)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from sealane.config import Address, CommonSettings
+from sealane.config import Address, CommonSettings, Peers
 from sealane.domain.limits import Limits, MiB
 
 _LARGEST_CHUNK = Limits().max_chunk_bytes
@@ -21,8 +21,8 @@ class IngestSettings(CommonSettings):
     """Address for gRPC. Port 0 takes a free one and logs it."""
     health_listen: Address = "127.0.0.1:7311"
     """Address for grpc.health.v1 alone, for probes."""
-    peer: Address = "127.0.0.1:7302"
-    """Address of assembly."""
+    peer: Peers = "127.0.0.1:7302"
+    """Where assembly is: host:port, or several IP:port with commas. Calls are spread over all addresses."""
     s3_max_connections: int = Field(default=32, ge=4, le=512)
     """Connections to the store; three quarters of them may carry parts, the others are for records."""
 

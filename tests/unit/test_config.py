@@ -194,7 +194,8 @@ def test_peer_is_one_address_or_all_replicas_of_the_other_service(
 ) -> None:
     """One name stands for all its addresses; IP addresses are listed. What comes out is a gRPC target."""
     environment.setenv("SEALANE_PEER", given)
-    assert load(CommonSettings).peer == target
+    for settings in (IngestSettings, AssemblySettings):
+        assert load(settings).peer == target
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from assembly_service.assembly import Assembly
 from assembly_service.patrol import Pace
 from assembly_service.receipts_client import GrpcReceiptsClient
 from assembly_service.servicer import AssemblyServicer
+from assembly_service.settings import AssemblySettings
 from sealane.domain import errors
 from sealane.domain.ids import SessionId
 from sealane.domain.limits import Limits
@@ -312,6 +313,20 @@ async def test_ingest_away_is_unavailable_and_is_found_again_by_itself() -> None
         assert world.object(session) == session.content
         # The commit is finished: ingest is not needed to answer it again.
         assert (await service.stub.CommitSession(service.request(session))).committed_object.replayed
+
+
+async def test_a_replica_of_ingest_that_is_gone_is_gone_around() -> None:
+    """SEALANE_PEER names all replicas: as long as one lives, commits go on."""
+    world = World()
+    async with serving(ingest(world), Counts()) as gone:
+        pass  # a port where nobody listens
+    async with serving(ingest(world), Counts()) as alive:
+        settings = AssemblySettings(s3_endpoint="http://127.0.0.1:1", peer=f"{gone},{alive}")
+        async with assembly(world, settings.peer) as service:
+            for _ in range(4):
+                session = await world.session()
+                await service.stub.CommitSession(service.request(session))
+                assert world.object(session) == session.content
 
 
 async def test_the_outcome_is_unknown_at_the_callers_deadline_and_never_a_failure(service: Service) -> None:
