@@ -45,7 +45,8 @@ class Committer:
         session stays OPEN); SessionSealed, SessionAborted, SessionExpired, SessionLost; ChunkNeeded; PeerUnavailable;
         OutcomeUnknown (repeat the same request); InternalError; and the port's errors for reads before the decision.
         """
-        standing = stand(await self._records.snapshot(tenant, session, deadline), parameters)  # C1
+        found = await self._records.snapshot(tenant, session, deadline, state_only=True)  # C1
+        standing = stand(found, parameters)
         if standing.state is SessionState.OPEN:
             standing = await self._decide(tenant, session, standing.session, parameters, deadline)
         done = standing.done

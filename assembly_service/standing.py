@@ -57,11 +57,13 @@ def stand(found: Snapshot, parameters: CommitParameters) -> Standing:
 async def read_session_last(
     records: SessionRecords, tenant: Tenant, session: SessionId, deadline: Deadline
 ) -> Snapshot:
-    """C1's records, with session.json read last whether or not there is a decision ⚠.
+    """C1's records as far as the state needs them, with session.json read last whatever was found ⚠.
 
     "No decision" means OPEN only while session.json is there, for a purge takes the decision last of all.
     """
-    found = await records.snapshot(tenant, session, deadline)
-    if found.decision is None and await records.session(tenant, session, deadline) is None:
+    found = await records.snapshot(tenant, session, deadline, state_only=True)
+    if (found.decision or found.done or found.deleted) is None and await records.session(
+        tenant, session, deadline
+    ) is None:
         return Snapshot(None)
     return found

@@ -126,7 +126,7 @@ class Verifier:
         self, tenant: Tenant, session: SessionId, parameters: CommitParameters, deadline: Deadline
     ) -> Verified:
         """What CommitSession's checks would answer, writing nothing. Raises as :meth:`CommitService.commit`."""
-        standing = stand(await self._records.snapshot(tenant, session, deadline), parameters)
+        standing = stand(await self._records.snapshot(tenant, session, deadline, state_only=True), parameters)
         if standing.state is SessionState.OPEN:
             try:
                 await self.check(tenant, session, standing.session, parameters, deadline)

@@ -946,3 +946,21 @@ def test_i12_a_session_json_that_names_anothers_key_is_refused() -> None:
             await world.replica().commit(session, CommitParameters(0, 0, blake3(b"").digest()))
 
     run(main())
+
+
+@pytest.mark.parametrize("ask", ["commit", "verify", "outcome", "sweep"])
+def test_a_finished_commit_is_answered_without_its_decision(ask) -> None:
+    """done.json has the whole answer (C1: "done → answer from it"); a part list of 10,000 rows is not read for it."""
+
+    async def main() -> None:
+        world = World()
+        session = await world.session()
+        await world.replica().commit(session)
+        replica = world.replica()
+        await getattr(replica, ask)(session)
+        read = [call.key.rsplit("/", 1)[-1] for call in replica.store.calls if call.op == "get"]
+        assert keys.DECISION not in read
+        assert read[:3] == [keys.SESSION, keys.DELETED, keys.DONE]
+        assert read[3:] == [keys.SESSION]  # ⚠ and session.json last
+
+    run(main())
