@@ -135,7 +135,9 @@ OUT_OF_BOUNDS = [
 
 
 @pytest.mark.parametrize(
-    ("record", "parse", "change"), OUT_OF_BOUNDS, ids=lambda v: str(v)[:40].encode("ascii", "replace").decode()
+    ("record", "parse", "change"),
+    OUT_OF_BOUNDS,
+    ids=[f"{type(record).__name__} {next(iter(change))}" for record, _, change in OUT_OF_BOUNDS],
 )
 def test_a_value_that_nobody_can_reckon_with_or_encode_is_refused_where_it_is_read(record, parse, change) -> None:
     """Section 11, fail closed: an OverflowError or UnicodeEncodeError behind the parser would end a sweeper."""
