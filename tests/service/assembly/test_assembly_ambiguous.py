@@ -27,6 +27,7 @@ from assembly_world import (
     wait,
 )
 
+from assembly_service.mend import part_list
 from assembly_service.roll_forward import HEADS_BEFORE_LOST, LOOK_SECONDS
 from sealane.domain.errors import (
     ChunkNeeded,
@@ -521,22 +522,32 @@ def test_i3_i10_a_part_not_mended_in_time_is_given_up_by_the_stores_clock(dialec
     run(main())
 
 
-def test_i8_the_give_up_looks_for_the_object_once_more_when_the_upload_is_gone() -> None:
-    """⚠ Abort until gone, HEAD; ours → success."""
+@pytest.mark.parametrize("finished", [True, False], ids=["done", "completed only"])
+def test_i8_the_give_up_looks_for_the_object_once_more_when_the_upload_is_gone(finished) -> None:
+    """⚠ Abort until gone, HEAD; ours → success, though its committer has not written done.json (yet)."""
 
     async def main() -> None:
         world = World(AWS)
         session = await world.session()
-        await world.decide(session)
+        decision = await world.decide(session)
         await wait(EXPIRED_AFTER)
         rival = world.replica()
+
+        async def complete() -> None:
+            if finished:
+                await rival.commit(session)
+            else:
+                parts = part_list(decision.parts)
+                await world.plain.complete_multipart(session.record.key, session.upload_id, parts, timeout=30)
+
         faults = Faults(
             cmu(session, refuses(port.InvalidPart())),
-            Fault("abort_multipart", session.record.key, first(lambda: rival.commit(session))),
+            Fault("abort_multipart", session.record.key, first(complete)),
         )
         replica = world.replica(faults=faults)
         answer = await replica.commit(session)
         assert answer.size == len(session.content)
+        assert isinstance(world.done(session), DoneRecord)
         assert replica.events.alarms == []
 
     run(main())
