@@ -109,6 +109,25 @@ def test_edges_of_the_encoding_read_as_the_generated_parser_reads_them(message: 
     assert _actual(message) == _expected(message)
 
 
+def _overlong(number: int, width: int) -> bytes:
+    """A varint of ``width`` bytes, most of them needless."""
+    return bytes(number >> 7 * at & 0x7F | (0x80 if at < width - 1 else 0) for at in range(width))
+
+
+@pytest.mark.parametrize("width", range(1, 12))
+@pytest.mark.parametrize("where", ["message", "data", "blake3", "chunk_index"])
+def test_overlong_numbers_and_lengths_read_as_the_generated_parser_reads_them(where: str, width: int) -> None:
+    """A length of more than five bytes is an error to it, a number of up to ten is none."""
+    body = {
+        "message": b"\x08\x05\x1a\x03abc",
+        "data": b"\x1a" + _overlong(3, width) + b"abc",
+        "blake3": b"\x22" + _overlong(3, width) + b"abc",
+        "chunk_index": b"\x08" + _overlong(5, width),
+    }[where]
+    encoded = b"\x12" + _overlong(len(body), width if where == "message" else 1) + body
+    assert _actual(encoded) == _expected(encoded)
+
+
 def test_the_data_of_a_usual_frame_is_a_view_of_the_message_and_no_copy() -> None:
     frame = pb.ChunkFrame(chunk_index=0, offset=0, data=b"x" * 1000, blake3=b"d" * 32)
     encoded = pb.UploadChunksRequest(frame=frame).SerializeToString()
