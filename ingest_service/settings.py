@@ -41,11 +41,14 @@ class IngestSettings(CommonSettings):
     max_streams: int = Field(default=64, ge=1, le=10_000)
     """Upload streams at once; further ones get OVERLOADED."""
     parts_in_flight: int = Field(default=4, ge=1, le=64)
-    """Chunks of one stream that may be on their way to the store while the next one arrives."""
+    """Chunks of one stream that may be on their way to the store while the next one arrives.
+
+    max_streams × parts_in_flight chunks, those of clients that have left among them, are in hand at most.
+    """
     stream_idle_seconds: float = Field(default=30.0, gt=0, le=3600)
     """How long an upload stream may be silent."""
     stream_min_rate: float = Field(default=16 * 1024, gt=0)
-    """Bytes a second: a chunk that arrives more slowly is given up, stream_idle_seconds apart."""
+    """Bytes a second: a chunk that is more than stream_idle_seconds behind this rate is given up."""
     chunk_store_seconds: float = Field(default=300.0, gt=0, le=3600)
     """How long storing one chunk may take, from its last byte to its receipt, whoever has left meanwhile."""
     max_watchers: int = Field(default=256, ge=1, le=100_000)

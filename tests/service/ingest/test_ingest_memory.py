@@ -13,6 +13,7 @@ from ingest_replica import KIB, Replica, chunk, frame, header, receipt_keys, ref
 from store_faults import Faults
 
 import ingest_service.admission
+import ingest_service.app
 from sealane.domain.errors import ChunkConflict, ChunkCorrupt, InvalidStream
 from sealane.store.simulated import SimulatedStore
 from sealane.v1 import ingest_service_pb2 as pb
@@ -177,3 +178,23 @@ async def test_a_store_that_is_slow_to_show_the_session_is_not_the_clients_silen
         await asyncio.wait([sending, late], return_when=asyncio.FIRST_COMPLETED)
         held.go.set()
         assert (await sending).coverage.complete
+
+
+async def test_an_upload_whose_client_has_left_does_not_get_the_whole_drain_a_second_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server's stop has waited for drain_seconds already; what is left then gets a last few seconds."""
+    monkeypatch.setattr(ingest_service.app, "LAST_UPLOADS_SECONDS", 0.05)
+    faults = Faults()
+    held = faults.hold("upload_part")
+    async with asyncio.timeout(20):
+        async with running(SimulatedStore(faults=faults), drain_seconds=3600.0) as replica:
+            session = (await replica.create(size=1)).session_id
+            call = replica.stub.UploadChunks(timeout=20)
+            for message in [header(session), *chunk(0, b"z")]:
+                await call.write(message)
+            await held.reached.wait()
+            call.cancel()
+            await until(lambda: replica.ingest.streams.held == 0, what="the client has left")
+        assert replica.ingest.scope.running == 0
+        assert replica.ingest.memory.in_use == 0

@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 from assembly_acts import decide, key, purge
 from grpc import aio
-from ingest_replica import KIB, chunk, header, receipt_keys, refused, running, until
+from ingest_replica import KIB, NOBODY, chunk, header, receipt_keys, refused, running, until
 from store_faults import Faults
 from structlog.testing import capture_logs
 
+from ingest_service.outcome_client import GrpcOutcomeClient
 from sealane.domain.decision import Outcome
-from sealane.domain.errors import ChunkOutOfRange, SessionNotFound
+from sealane.domain.errors import ChunkOutOfRange, PeerUnavailable, SessionNotFound
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.states import SessionState
 from sealane.domain.views import CommittedObject
+from sealane.rpc.channel import channel
 from sealane.rpc.status import from_rpc_error
 from sealane.store import keys
 from sealane.store.deadline import Deadline
@@ -65,6 +67,14 @@ async def test_a_session_that_only_assembly_does_not_find_is_shown_with_its_outc
     async with running(store, outcome=Purging(store.state, purges=False)) as replica:
         session = (await replica.create(size=KIB)).session_id
         assert (await replica.get(session)).outcome_unavailable
+
+
+async def test_an_assembly_that_is_away_is_named_by_the_error_that_says_so() -> None:
+    async with channel(NOBODY, own_connection=True) as nobody:
+        asked = GrpcOutcomeClient(nobody).get_commit(Tenant("default"), SessionId("ab" * 16), Deadline.after(5))
+        error = await refused(asked)
+        assert isinstance(error, PeerUnavailable)
+        assert "assembly" in error.message.lower()
 
 
 async def test_a_session_that_cannot_be_read_is_alarmed_and_costs_nobody_the_list() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 
 import pytest
@@ -159,3 +160,13 @@ async def test_sixty_four_sessions_at_once_of_equal_and_of_different_content_nev
         assert digests == [blake3(data).digest() for data in contents]
         assert replica.ingest.memory.peak <= replica.ingest.memory.size  # I13
         assert replica.ingest.memory.in_use == 0
+
+
+async def test_the_line_of_an_upload_streams_outcome_names_its_session(capsys: pytest.CaptureFixture[str]) -> None:
+    async with running() as replica:
+        session = (await replica.create(size=KIB)).session_id
+        capsys.readouterr()
+        await replica.upload(session, [_data(KIB)])
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    outcomes = [line for line in lines if line.get("method", "").endswith("/UploadChunks")]
+    assert [(line["code"], line["session_id"]) for line in outcomes] == [("OK", session)]
