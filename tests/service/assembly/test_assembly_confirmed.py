@@ -42,7 +42,9 @@ class ShortPages(SimulatedStore):
 
 @pytest.mark.parametrize("hollow", [False, True], ids=["short pages", "empty pages"])
 @pytest.mark.parametrize("longest", [1, 2])
-def test_a_page_that_is_short_or_empty_or_holds_only_what_stays_is_followed_to_the_next(longest: int, hollow: bool) -> None:
+def test_a_page_that_is_short_or_empty_or_holds_only_what_stays_is_followed_to_the_next(
+    longest: int, hollow: bool
+) -> None:
     """The port: a page that is not the last has a cursor, whatever its length. The purge must end on any such store."""
 
     async def main() -> None:
