@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from sealane.v1 import session_pb2 as sealane_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsealane/v1/ingest_service.proto\x12\nsealane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18sealane/v1/session.proto\"\x9d\x02\n\x14\x43reateSessionRequest\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\x12\x11\n\x04size\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\nchunk_size\x18\x03 \x01(\x03\x12\x14\n\x0c\x63ontent_type\x18\x04 \x01(\t\x12@\n\x08metadata\x18\x05 \x03(\x0b\x32..sealane.v1.CreateSessionRequest.MetadataEntry\x12&\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x07\n\x05_size\"=\n\x15\x43reateSessionResponse\x12$\n\x07session\x18\x01 \x01(\x0b\x32\x13.sealane.v1.Session\"u\n\x13UploadChunksRequest\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x18.sealane.v1.StreamHeaderH\x00\x12\'\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x16.sealane.v1.ChunkFrameH\x00\x42\t\n\x07message\"\"\n\x0cStreamHeader\x12\x12\n\nsession_id\x18\x01 \x01(\t\"d\n\nChunkFrame\x12\x18\n\x0b\x63hunk_index\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0e\n\x06\x62lake3\x18\x04 \x01(\x0c\x42\x0e\n\x0c_chunk_index\"g\n\x14UploadChunksResponse\x12\'\n\x06\x63hunks\x18\x01 \x03(\x0b\x32\x17.sealane.v1.ChunkResult\x12&\n\x08\x63overage\x18\x02 \x01(\x0b\x32\x14.sealane.v1.Coverage\"K\n\x0b\x43hunkResult\x12\x13\n\x0b\x63hunk_index\x18\x01 \x01(\x03\x12\'\n\x06status\x18\x02 \x01(\x0e\x32\x17.sealane.v1.ChunkStatus\"\'\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\":\n\x12GetSessionResponse\x12$\n\x07session\x18\x01 \x01(\x0b\x32\x13.sealane.v1.Session\"e\n\x13ListSessionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.sealane.v1.SessionState\"V\n\x14ListSessionsResponse\x12%\n\x08sessions\x18\x01 \x03(\x0b\x32\x13.sealane.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x13WatchSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"<\n\x14WatchSessionResponse\x12$\n\x07session\x18\x01 \x01(\x0b\x32\x13.sealane.v1.Session\"+\n\x15StreamReceiptsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"?\n\x16StreamReceiptsResponse\x12%\n\x08receipts\x18\x01 \x03(\x0b\x32\x13.sealane.v1.Receipt\"\x16\n\x14GetServerInfoRequest\"\xdd\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\"\n\x06limits\x18\x02 \x01(\x0b\x32\x12.sealane.v1.Limits\x12-\n\x0bstore_probe\x18\x03 \x03(\x0b\x32\x18.sealane.v1.ProbeVerdict\x12\x30\n\nstatistics\x18\x04 \x01(\x0b\x32\x1c.sealane.v1.ServerStatistics\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa0\x02\n\x06Limits\x12\x17\n\x0fmax_frame_bytes\x18\x01 \x01(\x03\x12\x17\n\x0fmin_chunk_bytes\x18\x02 \x01(\x03\x12\x17\n\x0fmax_chunk_bytes\x18\x03 \x01(\x03\x12\x12\n\nmax_chunks\x18\x04 \x01(\x03\x12\x18\n\x10max_object_bytes\x18\x05 \x01(\x03\x12\x1a\n\x12max_metadata_bytes\x18\x06 \x01(\x03\x12.\n\x0b\x64\x65\x66\x61ult_ttl\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07max_ttl\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x1drecommended_chunks_per_stream\x18\t \x01(\x03\"=\n\x0cProbeVerdict\x12\x11\n\tguarantee\x18\x01 \x01(\t\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xba\x02\n\x10ServerStatistics\x12\x18\n\x10sessions_created\x18\x01 \x01(\x03\x12\x15\n\rchunks_stored\x18\x02 \x01(\x03\x12\x18\n\x10\x63hunks_duplicate\x18\x03 \x01(\x03\x12\x14\n\x0c\x62ytes_stored\x18\x04 \x01(\x03\x12J\n\x10\x65rrors_by_reason\x18\x05 \x03(\x0b\x32\x30.sealane.v1.ServerStatistics.ErrorsByReasonEntry\x12\x14\n\x0copen_streams\x18\x06 \x01(\x03\x12\x15\n\rmemory_in_use\x18\x07 \x01(\x03\x12\x15\n\rmemory_budget\x18\x08 \x01(\x03\x1a\x35\n\x13\x45rrorsByReasonEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01*`\n\x0b\x43hunkStatus\x12\x1c\n\x18\x43HUNK_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43HUNK_STATUS_STORED\x10\x01\x12\x1a\n\x16\x43HUNK_STATUS_DUPLICATE\x10\x02\x32\xe0\x04\n\rIngestService\x12T\n\rCreateSession\x12 .sealane.v1.CreateSessionRequest\x1a!.sealane.v1.CreateSessionResponse\x12S\n\x0cUploadChunks\x12\x1f.sealane.v1.UploadChunksRequest\x1a .sealane.v1.UploadChunksResponse(\x01\x12K\n\nGetSession\x12\x1d.sealane.v1.GetSessionRequest\x1a\x1e.sealane.v1.GetSessionResponse\x12Q\n\x0cListSessions\x12\x1f.sealane.v1.ListSessionsRequest\x1a .sealane.v1.ListSessionsResponse\x12S\n\x0cWatchSession\x12\x1f.sealane.v1.WatchSessionRequest\x1a .sealane.v1.WatchSessionResponse0\x01\x12Y\n\x0eStreamReceipts\x12!.sealane.v1.StreamReceiptsRequest\x1a\".sealane.v1.StreamReceiptsResponse0\x01\x12T\n\rGetServerInfo\x12 .sealane.v1.GetServerInfoRequest\x1a!.sealane.v1.GetServerInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsealane/v1/ingest_service.proto\x12\nsealane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18sealane/v1/session.proto\"\x9d\x02\n\x14\x43reateSessionRequest\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\x12\x11\n\x04size\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\nchunk_size\x18\x03 \x01(\x03\x12\x14\n\x0c\x63ontent_type\x18\x04 \x01(\t\x12@\n\x08metadata\x18\x05 \x03(\x0b\x32..sealane.v1.CreateSessionRequest.MetadataEntry\x12&\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x07\n\x05_size\"=\n\x15\x43reateSessionResponse\x12$\n\x07session\x18\x01 \x01(\x0b\x32\x13.sealane.v1.Session\"u\n\x13UploadChunksRequest\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x18.sealane.v1.StreamHeaderH\x00\x12\'\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x16.sealane.v1.ChunkFrameH\x00\x42\t\n\x07message\"\"\n\x0cStreamHeader\x12\x12\n\nsession_id\x18\x01 \x01(\t\"d\n\nChunkFrame\x12\x18\n\x0b\x63hunk_index\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0e\n\x06\x62lake3\x18\x04 \x01(\x0c\x42\x0e\n\x0c_chunk_index\"g\n\x14UploadChunksResponse\x12\'\n\x06\x63hunks\x18\x01 \x03(\x0b\x32\x17.sealane.v1.ChunkResult\x12&\n\x08\x63overage\x18\x02 \x01(\x0b\x32\x14.sealane.v1.Coverage\"`\n\x0b\x43hunkResult\x12\x18\n\x0b\x63hunk_index\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\'\n\x06status\x18\x02 \x01(\x0e\x32\x17.sealane.v1.ChunkStatusB\x0e\n\x0c_chunk_index\"\'\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\":\n\x12GetSessionResponse\x12$\n\x07session\x18\x01 \x01(\x0b\x32\x13.sealane.v1.Session\"e\n\x13ListSessionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.sealane.v1.SessionState\"V\n\x14ListSessionsResponse\x12%\n\x08sessions\x18\x01 \x03(\x0b\x32\x13.sealane.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x13WatchSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"<\n\x14WatchSessionResponse\x12$\n\x07session\x18\x01 \x01(\x0b\x32\x13.sealane.v1.Session\"+\n\x15StreamReceiptsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"?\n\x16StreamReceiptsResponse\x12%\n\x08receipts\x18\x01 \x03(\x0b\x32\x13.sealane.v1.Receipt\"\x16\n\x14GetServerInfoRequest\"\xdd\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\"\n\x06limits\x18\x02 \x01(\x0b\x32\x12.sealane.v1.Limits\x12-\n\x0bstore_probe\x18\x03 \x03(\x0b\x32\x18.sealane.v1.ProbeVerdict\x12\x30\n\nstatistics\x18\x04 \x01(\x0b\x32\x1c.sealane.v1.ServerStatistics\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa0\x02\n\x06Limits\x12\x17\n\x0fmax_frame_bytes\x18\x01 \x01(\x03\x12\x17\n\x0fmin_chunk_bytes\x18\x02 \x01(\x03\x12\x17\n\x0fmax_chunk_bytes\x18\x03 \x01(\x03\x12\x12\n\nmax_chunks\x18\x04 \x01(\x03\x12\x18\n\x10max_object_bytes\x18\x05 \x01(\x03\x12\x1a\n\x12max_metadata_bytes\x18\x06 \x01(\x03\x12.\n\x0b\x64\x65\x66\x61ult_ttl\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07max_ttl\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x1drecommended_chunks_per_stream\x18\t \x01(\x03\"=\n\x0cProbeVerdict\x12\x11\n\tguarantee\x18\x01 \x01(\t\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xba\x02\n\x10ServerStatistics\x12\x18\n\x10sessions_created\x18\x01 \x01(\x03\x12\x15\n\rchunks_stored\x18\x02 \x01(\x03\x12\x18\n\x10\x63hunks_duplicate\x18\x03 \x01(\x03\x12\x14\n\x0c\x62ytes_stored\x18\x04 \x01(\x03\x12J\n\x10\x65rrors_by_reason\x18\x05 \x03(\x0b\x32\x30.sealane.v1.ServerStatistics.ErrorsByReasonEntry\x12\x14\n\x0copen_streams\x18\x06 \x01(\x03\x12\x15\n\rmemory_in_use\x18\x07 \x01(\x03\x12\x15\n\rmemory_budget\x18\x08 \x01(\x03\x1a\x35\n\x13\x45rrorsByReasonEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01*`\n\x0b\x43hunkStatus\x12\x1c\n\x18\x43HUNK_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43HUNK_STATUS_STORED\x10\x01\x12\x1a\n\x16\x43HUNK_STATUS_DUPLICATE\x10\x02\x32\xe0\x04\n\rIngestService\x12T\n\rCreateSession\x12 .sealane.v1.CreateSessionRequest\x1a!.sealane.v1.CreateSessionResponse\x12S\n\x0cUploadChunks\x12\x1f.sealane.v1.UploadChunksRequest\x1a .sealane.v1.UploadChunksResponse(\x01\x12K\n\nGetSession\x12\x1d.sealane.v1.GetSessionRequest\x1a\x1e.sealane.v1.GetSessionResponse\x12Q\n\x0cListSessions\x12\x1f.sealane.v1.ListSessionsRequest\x1a .sealane.v1.ListSessionsResponse\x12S\n\x0cWatchSession\x12\x1f.sealane.v1.WatchSessionRequest\x1a .sealane.v1.WatchSessionResponse0\x01\x12Y\n\x0eStreamReceipts\x12!.sealane.v1.StreamReceiptsRequest\x1a\".sealane.v1.StreamReceiptsResponse0\x01\x12T\n\rGetServerInfo\x12 .sealane.v1.GetServerInfoRequest\x1a!.sealane.v1.GetServerInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,8 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATESESSIONREQUEST_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_SERVERSTATISTICS_ERRORSBYREASONENTRY']._loaded_options = None
   _globals['_SERVERSTATISTICS_ERRORSBYREASONENTRY']._serialized_options = b'8\001'
-  _globals['_CHUNKSTATUS']._serialized_start=2354
-  _globals['_CHUNKSTATUS']._serialized_end=2450
+  _globals['_CHUNKSTATUS']._serialized_start=2375
+  _globals['_CHUNKSTATUS']._serialized_end=2471
   _globals['_CREATESESSIONREQUEST']._serialized_start=139
   _globals['_CREATESESSIONREQUEST']._serialized_end=424
   _globals['_CREATESESSIONREQUEST_METADATAENTRY']._serialized_start=368
@@ -55,35 +55,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOADCHUNKSRESPONSE']._serialized_start=746
   _globals['_UPLOADCHUNKSRESPONSE']._serialized_end=849
   _globals['_CHUNKRESULT']._serialized_start=851
-  _globals['_CHUNKRESULT']._serialized_end=926
-  _globals['_GETSESSIONREQUEST']._serialized_start=928
-  _globals['_GETSESSIONREQUEST']._serialized_end=967
-  _globals['_GETSESSIONRESPONSE']._serialized_start=969
-  _globals['_GETSESSIONRESPONSE']._serialized_end=1027
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1029
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1130
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1132
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1218
-  _globals['_WATCHSESSIONREQUEST']._serialized_start=1220
-  _globals['_WATCHSESSIONREQUEST']._serialized_end=1261
-  _globals['_WATCHSESSIONRESPONSE']._serialized_start=1263
-  _globals['_WATCHSESSIONRESPONSE']._serialized_end=1323
-  _globals['_STREAMRECEIPTSREQUEST']._serialized_start=1325
-  _globals['_STREAMRECEIPTSREQUEST']._serialized_end=1368
-  _globals['_STREAMRECEIPTSRESPONSE']._serialized_start=1370
-  _globals['_STREAMRECEIPTSRESPONSE']._serialized_end=1433
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=1435
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=1457
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=1460
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=1681
-  _globals['_LIMITS']._serialized_start=1684
-  _globals['_LIMITS']._serialized_end=1972
-  _globals['_PROBEVERDICT']._serialized_start=1974
-  _globals['_PROBEVERDICT']._serialized_end=2035
-  _globals['_SERVERSTATISTICS']._serialized_start=2038
-  _globals['_SERVERSTATISTICS']._serialized_end=2352
-  _globals['_SERVERSTATISTICS_ERRORSBYREASONENTRY']._serialized_start=2299
-  _globals['_SERVERSTATISTICS_ERRORSBYREASONENTRY']._serialized_end=2352
-  _globals['_INGESTSERVICE']._serialized_start=2453
-  _globals['_INGESTSERVICE']._serialized_end=3061
+  _globals['_CHUNKRESULT']._serialized_end=947
+  _globals['_GETSESSIONREQUEST']._serialized_start=949
+  _globals['_GETSESSIONREQUEST']._serialized_end=988
+  _globals['_GETSESSIONRESPONSE']._serialized_start=990
+  _globals['_GETSESSIONRESPONSE']._serialized_end=1048
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1050
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1151
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1153
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1239
+  _globals['_WATCHSESSIONREQUEST']._serialized_start=1241
+  _globals['_WATCHSESSIONREQUEST']._serialized_end=1282
+  _globals['_WATCHSESSIONRESPONSE']._serialized_start=1284
+  _globals['_WATCHSESSIONRESPONSE']._serialized_end=1344
+  _globals['_STREAMRECEIPTSREQUEST']._serialized_start=1346
+  _globals['_STREAMRECEIPTSREQUEST']._serialized_end=1389
+  _globals['_STREAMRECEIPTSRESPONSE']._serialized_start=1391
+  _globals['_STREAMRECEIPTSRESPONSE']._serialized_end=1454
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=1456
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=1478
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=1481
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=1702
+  _globals['_LIMITS']._serialized_start=1705
+  _globals['_LIMITS']._serialized_end=1993
+  _globals['_PROBEVERDICT']._serialized_start=1995
+  _globals['_PROBEVERDICT']._serialized_end=2056
+  _globals['_SERVERSTATISTICS']._serialized_start=2059
+  _globals['_SERVERSTATISTICS']._serialized_end=2373
+  _globals['_SERVERSTATISTICS_ERRORSBYREASONENTRY']._serialized_start=2320
+  _globals['_SERVERSTATISTICS_ERRORSBYREASONENTRY']._serialized_end=2373
+  _globals['_INGESTSERVICE']._serialized_start=2474
+  _globals['_INGESTSERVICE']._serialized_end=3082
 # @@protoc_insertion_point(module_scope)

@@ -78,9 +78,9 @@ def test_chunks_in_any_order_on_any_replica_make_the_object_that_b3sum_names(rep
     replicas.rng.shuffle(chunks)
     for index, data in chunks:
         answer = replicas.ingest("UploadChunks", *upload_messages(session, (index, data))).one
-        assert answer["chunks"] == [{"status": "CHUNK_STATUS_STORED"} | ({"chunk_index": str(index)} if index else {})]
+        assert answer["chunks"] == [{"chunk_index": str(index), "status": "CHUNK_STATUS_STORED"}]
     answers = [replicas.commit(session, content).one["committed_object"] for _ in range(4)]
-    assert [answer.pop("replayed", False) for answer in answers] == [False, True, True, True]
+    assert [answer.pop("replayed") for answer in answers] == [False, True, True, True]
     assert all(answer == answers[0] for answer in answers)
     status, body = replicas.read_object(answers[0]["key"])
     assert (status, blake3.blake3(body).digest()) == (200, blake3.blake3(content).digest())
@@ -97,8 +97,7 @@ def test_a_missing_chunk_0_or_1_is_named_by_status_and_by_commit(replicas: Repli
         present = [chunk for chunk in cut(content) if chunk[0] != missing]
         assert replicas.ingest("UploadChunks", *upload_messages(session, *present)).code == 0
         coverage = replicas.ingest("GetSession", {"session_id": session}).one["session"]["coverage"]
-        expected = {} if missing == 0 else {"first": "1", "last": "1"}
-        assert coverage["missing_ranges"] == [expected]
+        assert coverage["missing_ranges"] == [{"first": str(missing), "last": str(missing)}]
         refused = replicas.commit(session, content)
         assert refused.reason == "COVERAGE_INCOMPLETE"
         assert f"1 chunk is missing: {missing}." in refused.err
