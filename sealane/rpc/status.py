@@ -30,7 +30,7 @@ MAX_TRAILER_BYTES = 4096
 """Of everything in the trailers, as encoded: percent-encoded text, base64 of the details."""
 _MAX_TEXT_BYTES = 640
 """Of the message, percent-encoded; it travels twice, in BadRequest three times."""
-_MAX_STATUS_BYTES = 2208
+_MAX_STATUS_BYTES = 2304
 """Of the serialized google.rpc.Status; base64 makes 3,072 of it."""
 _MAX_ID_CHARS = 128
 
