@@ -13,6 +13,14 @@ from minio import Minio
 from sealane.dev.seaweed import SeaweedFS
 
 
+@pytest.fixture(scope="session", autouse=True)
+def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Ingest processes of one run compile the hash kernel once, and load it after that."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("NUMBA_CACHE_DIR", str(tmp_path_factory.mktemp("kernel")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """One SeaweedFS for the whole run. Tests share it: don't stop it; a test that must starts one of its own."""

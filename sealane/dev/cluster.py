@@ -205,6 +205,8 @@ class Cluster:
         for kind, own in addresses.items():
             settings = {
                 "SEALANE_LOG_FORMAT": "json",
+                # A restarted ingest loads the kernel that the first one compiled.
+                "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR") or str(self.directory / "kernel"),
                 **self._settings,
                 "SEALANE_TENANT": self.tenant,
                 "SEALANE_S3_ENDPOINT": self.store.endpoint,

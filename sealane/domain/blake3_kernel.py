@@ -51,8 +51,13 @@ def compile_kernel() -> None:
 
     Call it before the service is ready; blocking, so off the event loop. Raises RuntimeError if the compiled code is
     wrong on this processor: a wrong chaining value would be stored, and found only at commit.
+
+    With numba's own NUMBA_CACHE_DIR set, the compiled code is kept in that folder and loaded from it: nobody else may
+    be able to write there. Without it nothing is written, for the root of a container may be read-only.
     """
     if not _kernel.signatures:
+        if numba.config.CACHE_DIR:
+            _kernel.enable_caching()
         _kernel.compile(_SIGNATURE)
         _kernel.disable_compile()  # or a writable buffer's first call would compile a signature of its own
     if any(_known_answer(length, size).hex() != digest for length, size, digest in _KNOWN_ANSWERS):
