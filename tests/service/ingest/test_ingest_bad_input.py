@@ -230,6 +230,24 @@ async def test_while_the_size_is_unknown_only_one_chunk_is_short_and_none_is_beh
         assert {r.chunk_index for r in await replica.receipts(session)} <= {0, *first}
 
 
+async def test_while_the_size_is_unknown_a_short_chunk_is_held_against_what_other_streams_brought_meanwhile() -> None:
+    async with running() as replica:
+        session = (await replica.create()).session_id
+        call = replica.stub.UploadChunks(timeout=20)
+        await call.write(header(session))
+        await until(lambda: replica.ingest.memory.in_use == KIB, what="the stream knows what was stored, and waits")
+        await replica.upload(session, {2: DATA})
+        for message in chunk(1, b"short"):
+            await call.write(message)
+        await call.done_writing()
+        with pytest.raises(aio.AioRpcError) as caught:
+            await call
+        error = from_rpc_error(caught.value)
+        assert isinstance(error, ChunkOutOfRange)
+        assert error.field == "length"
+        assert [r.chunk_index for r in await replica.receipts(session)] == [2]
+
+
 async def test_while_the_size_is_unknown_the_short_chunk_may_be_sent_again() -> None:
     async with running() as replica:
         session = (await replica.create()).session_id

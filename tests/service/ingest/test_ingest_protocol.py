@@ -440,6 +440,7 @@ async def test_before_the_final_answer_the_decision_is_read_first_and_the_sessio
         "00000000.1024.forged",
         "junk",
         "nested/00000000.1024.a.b.c.d",
+        "nested/00000000.1024." + ".".join(["A" * 43] * 3) + ".etag",  # but for its folder a good one
         "00000000.01024." + ".".join(["A" * 43] * 3) + ".etag",
         "00000000.1024." + ".".join(["A" * 42] * 3) + ".etag",
     ],

@@ -100,6 +100,23 @@ async def test_one_index_twice_in_one_stream_is_stored_once() -> None:
         assert [c.status for c in answer.chunks] == [pb.CHUNK_STATUS_STORED, pb.CHUNK_STATUS_DUPLICATE]
 
 
+async def test_two_uploads_of_one_index_in_one_stream_follow_one_another() -> None:
+    """Side by side they could overtake one another at the store; the second then finds the first one's receipt."""
+    faults = Faults()
+    held = faults.hold("upload_part")
+    store = SimulatedStore(faults=faults)
+    async with running(store) as replica:
+        session = (await replica.create(size=KIB)).session_id
+        data = _data(KIB)
+        sending = asyncio.ensure_future(replica.send([header(session), *chunk(0, data), *chunk(0, data)]))
+        await held.reached.wait()
+        await until(lambda: replica.ingest.memory.in_use == 2 * KIB, what="the second one has arrived, too")
+        held.go.set()
+        answer = await sending
+        assert [c.status for c in answer.chunks] == [pb.CHUNK_STATUS_STORED, pb.CHUNK_STATUS_DUPLICATE]
+        assert sum(call.op == "upload_part" for call in store.calls) == 1
+
+
 async def test_a_wrong_digest_is_chunk_corrupt_stores_nothing_and_harms_no_other_stream() -> None:
     store = SimulatedStore()
     async with running(store) as replica:
