@@ -24,6 +24,7 @@ from bench.wire import CountingRelay
 from sealane.dev.cluster import REGION, Cluster
 from sealane.dev.ports import LOOPBACK, free_ports
 from sealane.dev.service import Service
+from sealane.store.s3_settings import S3Settings
 
 PEER_BUCKET = "peer"
 _RECLAIM_SECONDS = 60.0
@@ -92,21 +93,24 @@ class BenchCluster:
         """Sealane's."""
         return self._cluster.store.bucket
 
-    @property
-    def endpoint(self) -> str:
-        return self._cluster.store.endpoint
-
-    @property
-    def credentials(self) -> tuple[str, str]:
-        """Access key and secret key of the store."""
-        return self._cluster.store.access_key, self._cluster.store.secret_key
+    def s3_settings(self, bucket: str, *, max_connections: int) -> S3Settings:
+        """For sealane's own adapter."""
+        store = self._cluster.store
+        return S3Settings(
+            store.endpoint,
+            bucket,
+            REGION,
+            access_key=store.access_key,
+            secret_key=store.secret_key,
+            max_connections=max_connections,
+        )
 
     def _plain_client(self) -> Minio:
-        access_key, secret_key = self.credentials
+        store = self._cluster.store
         return Minio(
-            self.endpoint.removeprefix("http://"),
-            access_key=access_key,
-            secret_key=secret_key,
+            store.endpoint.removeprefix("http://"),
+            access_key=store.access_key,
+            secret_key=store.secret_key,
             secure=False,
             region=REGION,
             # As the SDK makes its own, but for its retries: a measurement that needed one is no measurement.

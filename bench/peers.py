@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,11 +14,14 @@ from typing import Any, Self, TypeVar
 from bench.cluster import PEER_BUCKET, BenchCluster
 from sealane.client import Client, Phase, Progress, UploadResult
 from sealane.domain.limits import MiB
+from sealane.store.port import Part
+from sealane.store.s3 import S3Store
 
 T = TypeVar("T")
 
 CHUNK = 8 * MiB
 PLAIN_PARALLEL = 4
+_PART_SECONDS = 60.0
 
 
 class Sealane:
@@ -98,3 +103,42 @@ class PlainS3:
 
     def _put(self, path: Path, name: str) -> None:
         self._s3.fput_object(PEER_BUCKET, name, str(path), part_size=CHUNK, num_parallel_uploads=PLAIN_PARALLEL)
+
+
+class CheckedS3:
+    """The same parts straight to the store by sealane's own adapter, four at once, each with its SHA-256 as part
+    checksum: what an upload without ingest would cost if the store is to check every part."""
+
+    def __init__(self, cluster: BenchCluster) -> None:
+        self._settings = cluster.s3_settings(PEER_BUCKET, max_connections=PLAIN_PARALLEL)
+        self._objects = 0
+
+    def upload(self, path: Path) -> None:
+        self._objects += 1
+        with path.open("rb") as file:
+            descriptor = file.fileno()
+            asyncio.run(self._upload(descriptor, os.fstat(descriptor).st_size, f"checked-{self._objects}"))
+
+    async def _upload(self, descriptor: int, size: int, key: str) -> None:
+        store = S3Store(self._settings)
+        numbers = iter(range(-(-size // CHUNK)))
+        parts: list[Part] = []
+
+        async def worker() -> None:
+            buffer = memoryview(bytearray(CHUNK))
+            for number in numbers:
+                length = await asyncio.to_thread(os.preadv, descriptor, [buffer], number * CHUNK)
+                data = buffer[:length]
+                sha256 = (await asyncio.to_thread(hashlib.sha256, data)).digest()
+                etag = await store.upload_part(key, upload, number + 1, data, sha256=sha256, timeout=_PART_SECONDS)
+                parts.append(Part(number + 1, etag, sha256))
+
+        try:
+            upload = await store.create_multipart(key, timeout=_PART_SECONDS, metadata={})
+            async with asyncio.TaskGroup() as group:
+                for _ in range(PLAIN_PARALLEL):
+                    group.create_task(worker())
+            parts.sort(key=lambda part: part.number)
+            await store.complete_multipart(key, upload, parts, timeout=_PART_SECONDS)
+        finally:
+            await store.aclose()

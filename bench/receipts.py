@@ -16,7 +16,7 @@ from sealane.domain.chunks import Receipt
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.limits import MiB
 from sealane.store import keys
-from sealane.store.s3 import S3Settings, S3Store
+from sealane.store.s3 import S3Store
 
 VERIFY = at_most(3.0)
 _CHUNK = 8 * MiB
@@ -68,12 +68,7 @@ def synthetic_receipts(count: int, length: int, rng: random.Random) -> list[Rece
 
 
 async def _put(cluster: BenchCluster, session: SessionId, receipts: list[Receipt]) -> None:
-    access_key, secret_key = cluster.credentials
-    store = S3Store(
-        S3Settings(
-            cluster.endpoint, cluster.bucket, access_key=access_key, secret_key=secret_key, max_connections=_WRITERS
-        )
-    )
+    store = S3Store(cluster.s3_settings(cluster.bucket, max_connections=_WRITERS))
     left = iter(receipts)
 
     async def writer() -> None:

@@ -1,16 +1,18 @@
-"""The same file, again and again, through sealane and through the plain S3 SDK, in turns: what three reports are
-read from (throughput, cpu, commit)."""
+"""The same file, again and again, through sealane and straight to the store, in turns: what three reports are read
+from (throughput, cpu, commit)."""
 
 from __future__ import annotations
 
 import gc
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from bench import processes
 from bench.cluster import BenchCluster, random_file
-from bench.peers import PlainS3, Sealane
+from bench.peers import CheckedS3, PlainS3, Sealane
 from sealane.domain.limits import MiB
 
 STREAMS = (1, 4)
@@ -72,6 +74,7 @@ class Rounds:
     size: int
     sealane: dict[int, list[Upload]] = field(default_factory=lambda: {streams: [] for streams in STREAMS})
     plain: list[Upload] = field(default_factory=list)
+    checked: list[Upload] = field(default_factory=list)
     ingest_peak_rss: int = 0
     disk_peak: int = 0
 
@@ -84,7 +87,7 @@ def measure(cluster: BenchCluster, *, size: int, rounds: int) -> Rounds:
     """Upload ``size`` bytes ``rounds`` times in each way, after a warm-up of each."""
     result = Rounds(size)
     with Sealane(cluster) as sealane, random_file(cluster.directory, size) as path:
-        plain = PlainS3(cluster)
+        plain, checked = PlainS3(cluster), CheckedS3(cluster)
 
         def by_sealane(streams: int) -> Upload:
             moments: list[Moment] = []
@@ -93,23 +96,26 @@ def measure(cluster: BenchCluster, *, size: int, rounds: int) -> Rounds:
             end = Moment.now(cluster)
             return Upload.between(begin, end, moments[-1])
 
-        def by_plain() -> Upload:
+        def by_peer(upload: Callable[[Path], None]) -> Upload:
             begin = _quiet(cluster)
-            plain.upload(path)
+            upload(path)
             return Upload.between(begin, Moment.now(cluster))
 
         with random_file(cluster.directory, min(size, 64 * MiB) - 1) as small:
             for streams in STREAMS:
                 sealane.upload(small, streams=streams)
             plain.upload(small)
-        ways = [*STREAMS, 0]
+            checked.upload(small)
+        ways: list[tuple[list[Upload], Callable[[], Upload]]] = [
+            (result.sealane[1], lambda: by_sealane(1)),
+            (result.plain, lambda: by_peer(plain.upload)),
+            (result.sealane[4], lambda: by_sealane(4)),
+            (result.checked, lambda: by_peer(checked.upload)),
+        ]
         for number in range(rounds):
             shift = number % len(ways)
-            for way in ways[shift:] + ways[:shift]:
-                if way:
-                    result.sealane[way].append(by_sealane(way))
-                else:
-                    result.plain.append(by_plain())
+            for uploads, upload in ways[shift:] + ways[:shift]:
+                uploads.append(upload())
                 result.disk_peak = max(result.disk_peak, cluster.store_bytes())
             cluster.reclaim()
     result.ingest_peak_rss = processes.peak_rss(cluster.ingest[0].pid)
