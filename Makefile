@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# Several pips at once in one environment would trip over each other.
+.NOTPARALLEL:
 
 PYTHON ?= python3
 VENV   := .venv

@@ -123,7 +123,7 @@ class CommonSettings(BaseSettings):
     max_concurrent_streams: int = Field(default=100, ge=1, le=10_000)
     """Calls at once on one connection; further ones wait at the client."""
     drain_seconds: float = Field(default=25.0, ge=0, le=3600)
-    """After SIGTERM, calls in hand have this long. Keep it below Kubernetes' terminationGracePeriodSeconds (30)."""
+    """After SIGTERM, calls in hand have this long. Keep it well below Kubernetes' terminationGracePeriodSeconds."""
     default_ttl: int = Field(default=24 * 3600, ge=60, le=30 * 24 * 3600)
     """How long a session that names no ttl may stay OPEN."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

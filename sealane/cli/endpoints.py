@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+import click
 
 from sealane import cluster_file
 
@@ -40,8 +43,22 @@ def resolve(ingest: str | None, assembly: str | None, *, directory: Path = clust
 
 
 def grpc_target(text: str) -> str:
-    """What a person writes as gRPC takes it: several ``host:port`` between commas become one target of all."""
+    """What a person writes as gRPC takes it: several ``IP:port`` between commas become one target of all.
+
+    Raises click.UsageError for what no channel could reach: a web address, or several names.
+    """
     text = text.strip()
+    if text.startswith(("http://", "https://")):
+        raise click.UsageError(f"{text}: a gRPC address is HOST:PORT, without http://")
     if "," not in text or ":///" in text or text.startswith(("ipv4:", "ipv6:", "dns:", "unix:")):
         return text
-    return "ipv4:" + ",".join(part.strip() for part in text.split(",") if part.strip())
+    addresses = [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        versions = {ipaddress.ip_address(address.rpartition(":")[0].strip("[]")).version for address in addresses}
+    except ValueError as error:
+        raise click.UsageError(
+            f"{text}: several addresses must be IP:PORT; one name stands for all the addresses that it has"
+        ) from error
+    if len(versions) > 1:
+        raise click.UsageError(f"{text}: several addresses must be all IPv4, or all IPv6")
+    return f"ipv{versions.pop()}:{','.join(addresses)}"

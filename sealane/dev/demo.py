@@ -133,6 +133,8 @@ def run(file: Path, narrator: Narrator) -> None:
         pids.append(ingest.pid)
         narrator.say(f"ingest is back (pid {ingest.pid}), with nothing in its memory; the client resumes by itself")
         narrator.check("`sealane put` ended well: every chunk is there, and the object is committed", put.wait() == 0)
+        stored = _stored_since_start(ingest.address)
+        narrator.check(f"the restarted ingest stored what was missing: {stored} chunks", stored > 0)
 
         narrator.step("Show the session")
         answer = _command(narrator, ["status", session], endpoints, "--json")
@@ -194,6 +196,13 @@ def _await_chunks(channel: grpc.Channel, session: str, put: _Put) -> Coverage:
         if put.ended():
             raise DemoFailed("`sealane put` ended before the second chunk was seen")
     raise DemoFailed("the second chunk never came")
+
+
+def _stored_since_start(address: str) -> int:
+    """Chunks that this very process has stored: its statistics begin with it."""
+    with grpc.insecure_channel(address) as channel:
+        stub = ingest_grpc.IngestServiceStub(channel)  # type: ignore[no-untyped-call]  # generated code has no types
+        return int(stub.GetServerInfo(ingest_pb.GetServerInfoRequest(), timeout=10).statistics.chunks_stored)
 
 
 def _command(narrator: Narrator, words: list[str], endpoints: list[str], *options: str) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def compile_kernel() -> None:
     be able to write there. Without it nothing is written, for the root of a container may be read-only.
     """
     if not _kernel.signatures:
-        if numba.config.CACHE_DIR:
+        if numba.config.CACHE_DIR:  # type: ignore[attr-defined]  # numba sets its options one by one
             _kernel.enable_caching()
         _kernel.compile(_SIGNATURE)
         _kernel.disable_compile()  # or a writable buffer's first call would compile a signature of its own

@@ -55,15 +55,19 @@ class Readiness:
         """Return after the next change."""
         await self._changed.wait()
 
+    def change(self) -> asyncio.Event:
+        """Set at the next change from this call on."""
+        return self._changed
+
 
 async def report(readiness: Readiness, servicer: health.aio.HealthServicer, service_names: Sequence[str]) -> None:
     """Keep ``servicer`` telling what ``readiness`` says, until cancelled."""
     await servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
     while True:
-        changed = asyncio.ensure_future(readiness.changed())  # before reading: a change in between is not missed
+        change = readiness.change()  # before reading: a change in between is not missed
         status = (
             health_pb2.HealthCheckResponse.SERVING if readiness.ready else health_pb2.HealthCheckResponse.NOT_SERVING
         )
         for name in (READINESS, OVERALL, *service_names):
             await servicer.set(name, status)
-        await changed
+        await change.wait()

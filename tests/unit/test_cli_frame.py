@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from sealane import cluster_file
@@ -173,7 +174,14 @@ def test_a_cluster_file_that_is_not_understood_is_not_there(tmp_path: Path, body
         ("10.0.0.1:1, 10.0.0.2:1", "ipv4:10.0.0.1:1,10.0.0.2:1"),
         ("ipv4:10.0.0.1:1,10.0.0.2:1", "ipv4:10.0.0.1:1,10.0.0.2:1"),
         ("dns:///ingest:7301", "dns:///ingest:7301"),
+        ("[::1]:1,[::2]:2", "ipv6:[::1]:1,[::2]:2"),
     ],
 )
 def test_several_addresses_become_one_target(text: str, target: str) -> None:
     assert endpoints.grpc_target(text) == target
+
+
+@pytest.mark.parametrize("text", ["http://127.0.0.1:7301", "https://x:1", "a:1,b:2", "10.0.0.1:1,[::1]:2"])
+def test_what_no_channel_could_reach_is_a_usage_error(text: str) -> None:
+    with pytest.raises(click.UsageError):
+        endpoints.grpc_target(text)
