@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from sealane.client.backoff import Backoff
 from sealane.client.connections import Connections
-from sealane.client.errors import ChunkCorrupt, PeerUnavailable, SealaneError, SessionSealed, is_transient
+from sealane.client.errors import ChunkCorrupt, GaveUp, PeerUnavailable, SealaneError, SessionSealed, is_transient
 from sealane.client.frames import frames, header
 from sealane.client.ledger import Ledger
 from sealane.client.stream_call import StreamEnded, UploadStream
@@ -129,7 +129,7 @@ class Lanes:
             except SealaneError as error:
                 self._count(error)
                 self._ledger.retried()
-                await backoff.pause(error)
+                await self._pause(error, todo, backoff, forced=forced)
                 if not forced:
                     await self._strike_stored(todo, backoff)
 
@@ -223,6 +223,19 @@ class Lanes:
                     raise error
         elif not is_transient(error):
             raise error
+
+    async def _pause(self, error: SealaneError, todo: deque[Chunk], backoff: Backoff, *, forced: bool) -> None:
+        """Wait before the next stream. Raises GaveUp, but not if the streams that broke had stored something."""
+        try:
+            seconds = backoff.next_pause(error)
+        except GaveUp:
+            left = len(todo)
+            if not forced:
+                await self._strike_stored(todo, backoff)
+            if len(todo) == left:
+                raise
+            seconds = backoff.next_pause(error)
+        await asyncio.sleep(seconds)
 
     async def _strike_stored(self, todo: deque[Chunk], backoff: Backoff) -> None:
         """Take from ``todo`` what the server has by now."""

@@ -203,6 +203,32 @@ async def test_without_progress_the_client_gives_up_and_says_why_and_a_later_try
     assert result.bytes_sent == len(data) - result.bytes_resumed
 
 
+async def test_what_a_broken_stream_stored_is_progress_however_long_the_stream_took(here: World) -> None:
+    """The patience is over when the second stream breaks, but that stream stored every chunk: nobody gives up."""
+    patience = 1.2  # more than a PeerUnavailable asks for
+    data = content(3 * KIB)
+    trouble = here.ingest.trouble
+
+    def look(frame: Any) -> Any:
+        return refuse() if trouble.calls["UploadChunks"] == 1 else slowly(frame)
+
+    async def refuse() -> Any:
+        raise PeerUnavailable("The first stream breaks before it stores anything.", retry_after=0.0)
+
+    async def slowly(frame: Any) -> Any:
+        trouble.lose_answers["UploadChunks"] = 1
+        trouble.on_frame = None
+        await asyncio.sleep(1.5 * patience)  # a slow line
+        return frame
+
+    trouble.on_frame = look
+    impatient = BackoffPolicy(base_seconds=0.01, cap_seconds=0.01, patience_seconds=patience)
+    async with here.client(backoff=impatient) as client:
+        result = await client.upload(data, filename="a", stream_options=options(parallel=1))
+    check(here, result, data)
+    assert result.retries == 2
+
+
 async def test_the_callers_timeout_ends_the_whole_upload(here: World) -> None:
     await here.ingest.stop()
     async with here.client() as client:
