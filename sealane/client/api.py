@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 
@@ -61,6 +61,7 @@ class Client:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._timeout = timeout
+        self._uploads: set[asyncio.Task[UploadResult]] = set()
         self._entropy = entropy
         rng = rng or random.Random(int.from_bytes(entropy(8), "big"))  # noqa: S311 - jitter, not a secret
         self._connections = Connections(
@@ -82,7 +83,12 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections; calls in progress end."""
+        """Close all connections; calls in progress end, uploads with PeerUnavailable (and a journal to resume by)."""
+        ending = [*self._uploads]
+        for each in ending:
+            each.cancel()
+        if ending:
+            await asyncio.wait(ending)
         await self._connections.close()
 
     # --- the main thing ---
@@ -139,8 +145,10 @@ class Client:
         over = asyncio.timeout(timeout)
         try:
             async with over:
-                return await self._uploader.upload(
-                    source, request, options=options, journal=journal, resume=resume, report=progress
+                return await self._until_closed(
+                    self._uploader.upload(
+                        source, request, options=options, journal=journal, resume=resume, report=progress
+                    )
                 )
         except TimeoutError:
             if not over.expired():
@@ -309,6 +317,19 @@ class Client:
                 if not is_transient(error):
                     raise
                 await backoff.pause(error)
+
+    async def _until_closed(self, work: Coroutine[Any, Any, UploadResult]) -> UploadResult:
+        """``work`` in a task that :meth:`close` can end without taking the caller's own task with it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._uploads.add(task)
+        task.add_done_callback(self._uploads.discard)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if caller is not None and caller.cancelling():
+                raise
+            raise PeerUnavailable("The client was closed.", retry_after=0.0) from None
 
     def _seconds(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else timeout

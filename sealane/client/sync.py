@@ -22,6 +22,7 @@ import grpc
 from sealane.client.api import DEFAULT_ASSEMBLY, DEFAULT_INGEST, Client, MiB
 from sealane.client.backoff import BackoffPolicy
 from sealane.client.connections import Metadata
+from sealane.client.errors import PeerUnavailable
 from sealane.client.progress import ProgressCallback
 from sealane.client.results import Outcome, ServerInfo, Session, UploadResult, VerifiedObject, VerifiedSession
 from sealane.client.source import UploadSource
@@ -63,6 +64,8 @@ class SyncClient:
         self._thread = threading.Thread(target=self._loop.run_forever, name="sealane-client", daemon=True)
         self._thread.start()
         self._closed = False
+        self._lock = threading.Lock()
+        self._live: set[_Call[Any]] = set()
         self._client = Client(
             ingest,
             assembly,
@@ -85,10 +88,15 @@ class SyncClient:
         self.close()
 
     def close(self) -> None:
-        """Close all connections and end the thread. Harmless twice."""
-        if self._closed:
-            return
-        self._closed = True
+        """Close all connections and end the thread. Harmless twice. Calls of other threads end with PeerUnavailable."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            live = [*self._live]
+        for call in live:
+            call.close()
+        concurrent.futures.wait([call.outcome for call in live], timeout=CANCEL_SECONDS)
         try:
             for last in (self._client.close, self._loop.shutdown_asyncgens, self._loop.shutdown_default_executor):
                 _Call(self._loop, last()).result()
@@ -231,10 +239,14 @@ class SyncClient:
     # --- between the threads ---
 
     def _start(self, work: Coroutine[Any, Any, T]) -> _Call[T]:
-        if self._closed:
-            work.close()
-            raise RuntimeError("the client is closed")
-        return _Call(self._loop, work)
+        with self._lock:
+            if not self._closed:
+                call = _Call(self._loop, work)
+                self._live.add(call)
+                call.outcome.add_done_callback(lambda _: self._live.discard(call))
+                return call
+        work.close()
+        raise RuntimeError("the client is closed")
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._start(work).result()
@@ -282,6 +294,7 @@ class _Call(Generic[T]):
         self._loop = loop
         self._work = work
         self._task: asyncio.Task[T] | None = None
+        self._closed = False
         loop.call_soon_threadsafe(self._begin)
 
     def result(self) -> T:
@@ -298,6 +311,11 @@ class _Call(Generic[T]):
             self._loop.call_soon_threadsafe(self._cancel_task)
             concurrent.futures.wait([self.outcome], timeout=CANCEL_SECONDS)
 
+    def close(self) -> None:
+        """Cancel the work, without waiting: whoever awaits it is told that the client was closed."""
+        self._closed = True
+        self._loop.call_soon_threadsafe(self._cancel_task)
+
     def _begin(self) -> None:
         self._task = self._loop.create_task(self._work)
         self._task.add_done_callback(self._settle)
@@ -307,7 +325,9 @@ class _Call(Generic[T]):
             self._task.cancel()
 
     def _settle(self, task: asyncio.Task[T]) -> None:
-        if task.cancelled():
+        if task.cancelled() and self._closed:
+            self.outcome.set_exception(PeerUnavailable("The client was closed.", retry_after=0.0))
+        elif task.cancelled():
             self.outcome.set_exception(concurrent.futures.CancelledError())
         elif (error := task.exception()) is not None:
             self.outcome.set_exception(error)

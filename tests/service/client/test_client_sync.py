@@ -128,6 +128,32 @@ def test_a_closed_client_says_so_and_leaves_no_thread(here: World) -> None:
     assert "sealane-client" not in {thread.name for thread in threading.enumerate()}
 
 
+def test_closing_the_client_ends_an_upload_in_another_thread_with_an_error_that_says_so(here: World) -> None:
+    held, ended = threading.Event(), Future[object]()
+
+    async def hold(_: object) -> object:
+        held.set()
+        return await asyncio.get_running_loop().create_future()
+
+    here.ingest.trouble.on_frame = hold
+
+    shared = here.sync_client()
+
+    def work() -> None:
+        try:
+            ended.set_result(shared.upload(content(4 * KIB), filename="a", stream_options=TINY_FRAMES))
+        except BaseException as error:  # noqa: BLE001 - looked at below
+            ended.set_exception(error)
+
+    with shared:
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        assert held.wait(20)
+    with pytest.raises(errors.PeerUnavailable, match="closed"):
+        ended.result(timeout=20)
+    thread.join(20)
+
+
 def test_many_threads_share_one_client(here: World, client: SyncClient) -> None:
     keys: list[str] = []
 

@@ -13,6 +13,7 @@ from blake3 import blake3
 from client_world import KIB, TINY_FRAMES, World, content, options, world
 
 from sealane.client import Phase, Progress, SourceChanged, UploadResult
+from sealane.client.errors import PeerUnavailable
 from sealane.client.streams import Buffers
 
 SIZES = [0, 1, KIB - 1, KIB, KIB + 1, 7 * KIB, 20 * KIB + 17]
@@ -162,6 +163,24 @@ async def test_an_exception_of_the_progress_callback_ends_the_upload(here: World
         with pytest.raises(Enough):
             await client.upload(content(9 * KIB), progress=stop, stream_options=TINY_FRAMES)
     assert here.objects() == []
+
+
+@pytest.mark.parametrize("cancelled", [False, True], ids=["closed", "cancelled"])
+async def test_closing_the_client_ends_its_uploads_and_cancels_nobody_elses_task(here: World, cancelled: bool) -> None:
+    held = asyncio.Event()
+
+    async def hold(_: object) -> object:
+        held.set()
+        return await asyncio.get_running_loop().create_future()
+
+    here.ingest.trouble.on_frame = hold
+    async with here.client() as client:
+        uploading = asyncio.create_task(client.upload(content(9 * KIB), stream_options=TINY_FRAMES))
+        await asyncio.wait_for(held.wait(), 20)
+        if cancelled:
+            uploading.cancel()
+    with pytest.raises(asyncio.CancelledError if cancelled else PeerUnavailable):
+        await asyncio.wait_for(uploading, 20)
 
 
 async def test_a_file_that_is_written_to_meanwhile_is_never_committed(here: World, tmp_path: Path) -> None:
