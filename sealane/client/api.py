@@ -20,6 +20,7 @@ from sealane.client.progress import ProgressCallback
 from sealane.client.results import Outcome, ServerInfo, Session, UploadResult, VerifiedObject, VerifiedSession
 from sealane.client.source import UploadSource
 from sealane.client.streams import StreamOptions
+from sealane.client.transfer import COMMIT_SECONDS
 from sealane.client.upload import JournalChoice, Uploader, UploadRequest
 from sealane.domain.chunks import Receipt
 from sealane.domain.ids import Entropy
@@ -32,7 +33,11 @@ DEFAULT_INGEST = "127.0.0.1:7301"
 DEFAULT_ASSEMBLY = "127.0.0.1:7302"
 MiB = 1 << 20
 STREAM_SECONDS = 600.0
-"""The deadline of one server stream (watch, receipts, verification)."""
+"""The deadline of one server stream (watch, receipts)."""
+VERIFY_SECONDS = 86400.0
+"""The deadline of one reading of an object: as long as its size takes. The server has its own limit."""
+VERIFY_STALL_SECONDS = 600.0
+"""A verification that says nothing for so long is started anew. Longer than a store's bad minutes."""
 
 
 class Client:
@@ -259,6 +264,7 @@ class Client:
                 session_id=session_id, chunk_count=chunk_count, size=size, blake3=blake3
             ),
             timeout=self._seconds(timeout),
+            attempt_seconds=COMMIT_SECONDS,
         )
         return verified_from_proto(response)
 
@@ -272,6 +278,7 @@ class Client:
                 session_id=session_id, chunk_count=chunk_count, size=size, blake3=blake3
             ),
             timeout=self._seconds(timeout),
+            attempt_seconds=COMMIT_SECONDS,
         )
         return committed_from_proto(response.committed_object)
 
@@ -305,7 +312,12 @@ class Client:
         while True:
             try:
                 async with aclosing(
-                    self._connections.stream(self._connections.assembly.VerifyObject, request, seconds=STREAM_SECONDS)
+                    self._connections.stream(
+                        self._connections.assembly.VerifyObject,
+                        request,
+                        seconds=VERIFY_SECONDS,
+                        stall_seconds=VERIFY_STALL_SECONDS,
+                    )
                 ) as messages:
                     async for message in messages:
                         if progress is not None:

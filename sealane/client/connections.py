@@ -15,7 +15,7 @@ import grpc
 from grpc import aio
 
 from sealane.client.backoff import Backoff, BackoffPolicy
-from sealane.client.errors import SealaneError, is_transient, translate
+from sealane.client.errors import DeadlineExceeded, SealaneError, is_transient, translate
 from sealane.client.stream_call import UploadStream
 from sealane.rpc.channel import channel
 from sealane.rpc.status import REQUEST_ID_KEY
@@ -121,12 +121,28 @@ class Connections:
             await asyncio.sleep(pause)
 
     async def stream(
-        self, call: Callable[..., Any], request: object, *, seconds: float, request_id: str = ""
+        self,
+        call: Callable[..., Any],
+        request: object,
+        *,
+        seconds: float,
+        stall_seconds: float | None = None,
+        request_id: str = "",
     ) -> AsyncGenerator[Any, None]:
-        """The messages of one server stream, which may take ``seconds`` in all. Errors are ours; nothing is retried."""
+        """The messages of one server stream, which may take ``seconds`` in all, and ``stall_seconds`` for each
+        (DeadlineExceeded). Errors are ours; nothing is retried.
+        """
         messages = call(request, timeout=seconds, metadata=self._with(request_id))
+        each = aiter(messages)
         try:
-            async for message in messages:
+            while True:
+                try:
+                    async with asyncio.timeout(stall_seconds):
+                        message = await anext(each, None)
+                except TimeoutError:
+                    raise DeadlineExceeded(f"The server said nothing for {stall_seconds:.0f} s.") from None
+                if message is None:
+                    return
                 yield message
         except grpc.RpcError as raised:
             raise translate(raised) from None
