@@ -86,9 +86,9 @@ class Journal:
             os.close(lock)  # its holder removed the file between our open and our lock
 
     def release(self) -> None:
-        """Give it back. The lock file goes with its holder."""
+        """Give it back. The lock file goes with its holder; one that can't be removed locks nobody out."""
         if self._lock is not None:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 self._lock_path.unlink()
             os.close(self._lock)
             self._lock = None

@@ -109,6 +109,23 @@ class _Begun:
     from_journal: bool = False
 
 
+class _DefaultJournal(Journal):
+    """Nobody asked for it: where it can't be read or written (a full disk), the upload goes on without."""
+
+    def load(self) -> JournalEntry | None:
+        try:
+            return super().load()
+        except OSError as error:
+            _log.warning("the resume journal can't be read: %s", error)
+            return None
+
+    def save(self, entry: JournalEntry) -> None:
+        try:
+            super().save(entry)
+        except OSError as error:
+            _log.warning("no resume journal: %s", error)
+
+
 class Uploader:
     """Uploads over one client's connections."""
 
@@ -176,11 +193,9 @@ class Uploader:
         try:
             result = await transfer.run(resume=begun.resume)
         except _NOT_THIS_UPLOAD:
-            if journal is not None:
-                await asyncio.to_thread(journal.remove)
+            await _forget(journal)
             raise
-        if journal is not None:
-            await asyncio.to_thread(journal.remove)
+        await _forget(journal)
         return result
 
     # --- the session ---
@@ -240,7 +255,7 @@ class Uploader:
         """The journal, taken; None if another upload of this file has it, or the default place can't be written."""
         endpoint = self._connections.ingest_target
         path = choice or default_path(default_directory(self._environment), endpoint, identity)
-        journal = Journal(path)
+        journal = _DefaultJournal(path) if choice is None else Journal(path)
         try:
             if await asyncio.to_thread(journal.acquire):
                 return journal
@@ -281,6 +296,16 @@ def _completed(request: UploadRequest, source: SeekableSource | SequentialSource
 def _duration(seconds: float) -> Duration:
     whole = int(seconds)
     return Duration(seconds=whole, nanos=round((seconds - whole) * 1e9))
+
+
+async def _forget(journal: Journal | None) -> None:
+    """Remove the journal. What the session has become is more important than a file that stays."""
+    if journal is None:
+        return
+    try:
+        await asyncio.to_thread(journal.remove)
+    except OSError as error:
+        _log.warning("the resume journal %s stays behind: %s", journal.path, error)
 
 
 async def _close(source: SeekableSource | SequentialSource, journal: Journal | None) -> None:

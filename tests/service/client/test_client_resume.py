@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 from collections.abc import AsyncIterator, Callable
@@ -24,6 +25,7 @@ from sealane.client.errors import (
     SessionAborted,
     SessionNotFound,
 )
+from sealane.client.journal import Journal
 from sealane.store.simulated_traits import AWS
 
 
@@ -437,6 +439,40 @@ async def test_a_journal_that_names_other_bytes_of_the_same_size_and_time_leads_
         result = await client.upload(path)
     check(here, result, content(9 * KIB, seed=2))
     assert result.session_id != session
+
+
+def break_journal(monkeypatch: pytest.MonkeyPatch, *calls: str) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for call in calls:
+        monkeypatch.setattr(Journal, call, fail)
+
+
+@pytest.mark.parametrize("broken", ["save", "load", "remove"])
+async def test_a_journal_that_nobody_asked_for_never_fails_the_upload(
+    here: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content(3 * KIB))
+    break_journal(monkeypatch, broken)
+    async with here.client() as client:
+        result = await client.upload(path, stream_options=TINY_FRAMES)
+    check(here, result, path.read_bytes())
+
+
+async def test_a_journal_that_the_caller_named_must_be_writable_but_its_removal_fails_no_committed_upload(
+    here: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, journal = tmp_path / "file", tmp_path / "journal"
+    path.write_bytes(content(3 * KIB))
+    break_journal(monkeypatch, "remove")
+    async with here.client() as client:
+        result = await client.upload(path, journal=journal, stream_options=TINY_FRAMES)
+        check(here, result, path.read_bytes())
+        break_journal(monkeypatch, "save")
+        with pytest.raises(OSError, match="No space"):
+            await client.upload(path, journal=journal, resume=False, stream_options=TINY_FRAMES)
 
 
 async def test_a_session_is_resumed_by_its_name_from_any_source(here: World) -> None:
