@@ -18,6 +18,7 @@ from typing import Literal
 from blake3 import blake3
 from google.protobuf.duration_pb2 import Duration
 
+from sealane.client.blocking import DaemonThread
 from sealane.client.connections import Connections
 from sealane.client.convert import session_from_proto
 from sealane.client.errors import (
@@ -148,7 +149,7 @@ class Uploader:
         report: ProgressCallback | None,
     ) -> UploadResult:
         """See :meth:`sealane.client.Client.upload`."""
-        opened = await asyncio.to_thread(open_source, source)
+        opened = await _open(source)
         held: Journal | None = None
         try:
             request = _completed(request, opened)
@@ -296,6 +297,15 @@ def _completed(request: UploadRequest, source: SeekableSource | SequentialSource
 def _duration(seconds: float) -> Duration:
     whole = int(seconds)
     return Duration(seconds=whole, nanos=round((seconds - whole) * 1e9))
+
+
+async def _open(source: UploadSource) -> SeekableSource | SequentialSource:
+    # To open a FIFO that nobody writes to blocks for ever: a pooled thread would keep the whole process from ending.
+    thread = DaemonThread("sealane-open")
+    try:
+        return await thread.run(lambda: open_source(source))
+    finally:
+        thread.close()
 
 
 async def _forget(journal: Journal | None) -> None:

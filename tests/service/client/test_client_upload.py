@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -181,6 +184,34 @@ async def test_closing_the_client_ends_its_uploads_and_cancels_nobody_elses_task
             uploading.cancel()
     with pytest.raises(asyncio.CancelledError if cancelled else PeerUnavailable):
         await asyncio.wait_for(uploading, 20)
+
+
+def test_a_process_ends_at_ctrl_c_while_it_opens_a_fifo_that_nobody_writes_to(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    program = """
+import asyncio, sys, threading
+from sealane.client import Client
+async def main():
+    async with Client("127.0.0.1:1", "127.0.0.1:1") as client:
+        before = threading.active_count()
+        upload = asyncio.create_task(client.upload(sys.argv[1]))
+        while threading.active_count() == before:
+            await asyncio.sleep(0)
+        print("opening", flush=True)
+        await upload
+asyncio.run(main())
+"""
+    command = [sys.executable, "-c", program, str(fifo)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"opening\n"
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert b"KeyboardInterrupt" in said
 
 
 async def test_a_file_that_is_written_to_meanwhile_is_never_committed(here: World, tmp_path: Path) -> None:
