@@ -25,6 +25,7 @@ from sealane.client.errors import (
     ChunkConflict,
     ChunkOutOfRange,
     DigestMismatch,
+    InvalidFilename,
     RequestIdUsed,
     SessionAborted,
     SessionExpired,
@@ -88,6 +89,11 @@ class UploadRequest:
         return blake3(json.dumps(parameters).encode()).hexdigest(length=16)
 
     def proto(self, request_id: str) -> ingest_service_pb2.CreateSessionRequest:
+        """Raises InvalidFilename for a name that is no Unicode text (a file's name may be any bytes)."""
+        try:
+            (self.filename or "").encode()
+        except UnicodeEncodeError:
+            raise InvalidFilename("The filename is not valid Unicode. Give the upload another one.") from None
         return ingest_service_pb2.CreateSessionRequest(
             filename=self.filename or "",
             size=self.size,

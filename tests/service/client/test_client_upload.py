@@ -16,7 +16,7 @@ from blake3 import blake3
 from client_world import KIB, TINY_FRAMES, World, content, options, world
 
 from sealane.client import Phase, Progress, SourceChanged, UploadResult
-from sealane.client.errors import PeerUnavailable
+from sealane.client.errors import InvalidFilename, PeerUnavailable
 from sealane.client.streams import Buffers
 
 SIZES = [0, 1, KIB - 1, KIB, KIB + 1, 7 * KIB, 20 * KIB + 17]
@@ -212,6 +212,18 @@ asyncio.run(main())
         finally:
             process.kill()
     assert b"KeyboardInterrupt" in said
+
+
+async def test_a_name_that_is_no_unicode_text_is_an_invalid_filename(here: World, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"bad\xff")
+    path.write_bytes(b"content")
+    async with here.client() as client:
+        with pytest.raises(InvalidFilename):
+            await client.upload(path)
+        with pytest.raises(InvalidFilename):
+            await client.create_session(filename=path.name)
+        result = await client.upload(path, filename="good")
+    check(here, result, b"content")
 
 
 async def test_a_file_that_is_written_to_meanwhile_is_never_committed(here: World, tmp_path: Path) -> None:
