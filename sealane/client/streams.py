@@ -40,17 +40,29 @@ class Chunk:
     """What ``data`` looks into, to be given back."""
 
 
+STREAM_SECONDS = 1800.0
+SLOWEST_BYTES_PER_SECOND = 16 * 1024
+"""Ingest's default ``stream_min_rate``: a chunk that comes faster must land before its stream's deadline."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
     """How streams are used. Times in seconds."""
 
     parallel: int = 4
     chunks_per_stream: int = 16
-    stream_seconds: float = 1800.0
-    """The deadline of one stream; what it has stored by then stays stored."""
+    stream_seconds: float | None = None
+    """The deadline of one stream; what it has stored by then stays stored. None: half an hour, or longer where one
+    chunk takes longer on the slowest line that a server bears."""
     stall_seconds: float = 120.0
     """A server that takes no frame for so long is left."""
     frame_bytes: int = MAX_FRAME_BYTES
+
+    def seconds(self, chunk_size: int) -> float:
+        """The deadline of one stream of chunks of ``chunk_size`` bytes. The server may have a lower limit."""
+        if self.stream_seconds is not None:
+            return self.stream_seconds
+        return max(STREAM_SECONDS, 60.0 + 1.1 * chunk_size / SLOWEST_BYTES_PER_SECOND)
 
 
 @dataclass(slots=True)
@@ -140,7 +152,7 @@ class Lanes:
         options = self._options
         call = self._connections.upload_stream(
             lane,
-            seconds=options.stream_seconds,
+            seconds=options.seconds(self._ledger.chunk_size),
             stall_seconds=options.stall_seconds,
             request_id=self._request_id,
         )

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from blake3 import blake3
+from client_world import KIB, TINY_FRAMES, world
 from grpc import aio
 
-from sealane.client import BackoffPolicy, Client, api
+from ingest_service.settings import IngestSettings
+from sealane.client import BackoffPolicy, Client, StreamOptions, api, streams
+from sealane.client.connections import Connections
 from sealane.v1 import assembly_service_pb2 as pb
 from sealane.v1 import assembly_service_pb2_grpc
 
@@ -73,3 +77,29 @@ async def test_a_commit_and_its_rehearsal_may_use_the_callers_time(
     servicer, client = scripted
     await getattr(client, call)("0" * 32, chunk_count=0, size=0, blake3=blake3(b"").digest(), timeout=200)
     assert servicer.seconds[0] > 100
+
+
+def test_a_stream_has_time_for_a_chunk_on_the_slowest_line_that_ingest_bears() -> None:
+    """A chunk that can't land within one stream never lands: every stream sends it from its first byte."""
+    floor = IngestSettings.model_fields["stream_min_rate"].default
+    for chunk_size in (1 << 20, 64 << 20, 512 << 20):
+        assert StreamOptions().seconds(chunk_size) > chunk_size / floor
+    assert StreamOptions().seconds(1 << 20) == 1800
+    assert StreamOptions(stream_seconds=5).seconds(64 << 20) == 5
+
+
+async def test_every_stream_is_opened_with_the_deadline_that_its_chunk_size_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "SLOWEST_BYTES_PER_SECOND", 1)
+    deadlines: list[float] = []
+    opened = Connections.upload_stream
+
+    def upload_stream(self: Connections, lane: int, *, seconds: float, **rest: Any) -> Any:
+        deadlines.append(seconds)
+        return opened(self, lane, seconds=seconds, **rest)
+
+    monkeypatch.setattr(Connections, "upload_stream", upload_stream)
+    async with world(tmp_path) as here, here.client() as client:
+        await client.upload(bytes(8 * KIB), filename="a", chunk_size=8 * KIB, stream_options=TINY_FRAMES)
+    assert deadlines == [60 + 1.1 * 8 * KIB]
