@@ -117,7 +117,8 @@ k8s-check: $(STAMPS)/sealane $(K8S_READY) ## Build the kustomize base and valida
 
 .PHONY: bench
 bench: $(STAMPS)/sealane $(TEST_READY) ## All measurements, as ratios in one run: table and bench/results/*.json
-	@$(BIN)/python -m bench all
+	@mkdir -p bench/results
+	@$(BIN)/python -m bench all --json bench/results/$$(date -u +%Y%m%dT%H%M%SZ).json
 
 .PHONY: clean
 clean: ## Remove what the commands above made
