@@ -6,6 +6,7 @@ Chunks are tiny (1 KiB to 4 KiB) and the chaining value is the reference's, so a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -22,6 +23,7 @@ from ingest_service.outcome_client import GrpcOutcomeClient
 from ingest_service.servicer import register
 from ingest_service.sessions import OutcomeClient
 from ingest_service.settings import IngestSettings
+from sealane.client.stream_call import StreamEnded, UploadStream
 from sealane.domain.blake3_tree import reference_chunk_cv
 from sealane.domain.errors import SealaneError
 from sealane.domain.ids import Tenant
@@ -115,15 +117,7 @@ class Replica:
 
     async def send(self, messages: Iterable[pb.UploadChunksRequest], timeout: float = 20.0) -> pb.UploadChunksResponse:
         """One upload stream of exactly these messages."""
-
-        async def each() -> AsyncIterator[pb.UploadChunksRequest]:
-            for message in messages:
-                yield message
-
-        try:
-            return await self.stub.UploadChunks(each(), timeout=timeout)
-        except aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+        return await send_all(self.stub.UploadChunks(timeout=timeout), messages)
 
     async def upload(
         self, session: str, chunks: dict[int, bytes] | Sequence[bytes], *, frame_bytes: int = 400
@@ -200,6 +194,15 @@ async def until(condition: Callable[[], bool], *, what: str, seconds: float = 20
                 await asyncio.sleep(0.002)
     except TimeoutError:
         raise AssertionError(f"never came true: {what}") from None
+
+
+async def send_all(call: Any, messages: Iterable[Any]) -> pb.UploadChunksResponse:
+    """Send, and answer what the *server* said, which grpc.aio lets the write that it made fail overwrite."""
+    stream = UploadStream(call, stall_seconds=20.0)
+    with contextlib.suppress(StreamEnded):
+        for message in messages:
+            await stream.send(message)
+    return await stream.answer()
 
 
 def receipt_keys(store: SimulatedStore, session: str, tenant: str = "default") -> list[str]:

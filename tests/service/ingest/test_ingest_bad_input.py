@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 from blake3 import blake3
 from google.protobuf.duration_pb2 import Duration
 from grpc import aio
-from ingest_replica import KIB, Frames, Replica, chunk, frame, header, receipt_keys, refused, running, until
+from ingest_replica import KIB, Frames, Replica, chunk, frame, header, receipt_keys, refused, running, send_all, until
 
+from sealane.client.stream_call import StreamEnded, UploadStream
 from sealane.domain.errors import (
     ChunkOutOfRange,
     DeadlineExceeded,
@@ -248,6 +250,21 @@ async def test_while_the_size_is_unknown_a_short_chunk_is_held_against_what_othe
         assert [r.chunk_index for r in await replica.receipts(session)] == [2]
 
 
+async def test_while_the_size_is_unknown_a_chunk_behind_the_short_one_is_refused_at_its_first_frame() -> None:
+    """At once, not when all of its bytes have been sent."""
+    async with running(stream_idle_seconds=600.0) as replica:
+        session = (await replica.create()).session_id
+        await replica.upload(session, {1: b"short"})
+        call = replica.stub.UploadChunks(timeout=60)
+        await call.write(header(session))
+        await call.write(frame(2, 0, DATA[:10]))
+        with pytest.raises(aio.AioRpcError) as caught:
+            await call
+        error = from_rpc_error(caught.value)
+        assert isinstance(error, ChunkOutOfRange)
+        assert (error.field, error.maximum) == ("chunk_index", 1)
+
+
 async def test_while_the_size_is_unknown_the_short_chunk_may_be_sent_again() -> None:
     async with running() as replica:
         session = (await replica.create()).session_id
@@ -304,11 +321,9 @@ async def test_a_frame_of_a_mebibyte_is_taken_and_one_byte_more_is_refused() -> 
 async def test_a_compressed_stream_is_refused_so_that_no_bomb_is_unpacked() -> None:
     async with running() as replica:
         session = (await replica.create(size=SIZE)).session_id
-        with pytest.raises(aio.AioRpcError) as caught:
-            await replica.stub.UploadChunks(
-                _each([header(session), *chunk(0, DATA)]), compression=grpc.Compression.Gzip
-            )
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        call = replica.stub.UploadChunks(compression=grpc.Compression.Gzip, timeout=20)
+        error = await refused(send_all(call, [header(session), *chunk(0, DATA)]))
+        assert error.reason is Reason.UNIMPLEMENTED
         await _goes_on(replica, session)
 
 
@@ -332,22 +347,16 @@ async def test_a_silent_client_is_given_up_and_its_memory_comes_back(said: int) 
 
 
 async def test_a_byte_at_a_time_is_given_up_by_the_minimum_rate() -> None:
+    """Never silent for long, and yet too slow: the client stops only when the server has ended the call."""
     async with running(stream_idle_seconds=0.2, stream_min_rate=1e6) as replica:
         session = (await replica.create(size=SIZE)).session_id
-        call = replica.stub.UploadChunks(timeout=20)
-        await call.write(header(session))
-
-        async def dribble() -> None:
+        stream = UploadStream(replica.stub.UploadChunks(timeout=20), stall_seconds=20.0)
+        await stream.send(header(session))  # type: ignore[arg-type]  # the stub serializes
+        with contextlib.suppress(StreamEnded):
             for offset in range(KIB):
-                await call.write(frame(0 if offset == 0 else None, offset, b"a"))
+                await stream.send(frame(0 if offset == 0 else None, offset, b"a"))  # type: ignore[arg-type]
                 await asyncio.sleep(0.02)  # the client's slowness is the subject
-
-        dribbling = asyncio.ensure_future(dribble())
-        with pytest.raises(aio.AioRpcError) as caught:
-            await call
-        assert type(from_rpc_error(caught.value)) is DeadlineExceeded
-        dribbling.cancel()
-        await asyncio.wait([dribbling])
+        assert type(await refused(stream.answer())) is DeadlineExceeded
 
 
 async def test_streams_beyond_the_limit_are_overloaded_with_a_time_to_come_back() -> None:
