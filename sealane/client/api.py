@@ -21,7 +21,9 @@ from sealane.client.results import Outcome, ServerInfo, Session, UploadResult, V
 from sealane.client.source import UploadSource
 from sealane.client.streams import StreamOptions
 from sealane.client.transfer import COMMIT_SECONDS
-from sealane.client.upload import JournalChoice, Uploader, UploadRequest
+from sealane.client.upload import JournalChoice, Uploader
+from sealane.client.upload_request import UploadRequest
+from sealane.client.verification import verify_object
 from sealane.domain.chunks import Receipt
 from sealane.domain.ids import Entropy
 from sealane.domain.states import SessionState
@@ -34,10 +36,6 @@ DEFAULT_ASSEMBLY = "127.0.0.1:7302"
 MiB = 1 << 20
 STREAM_SECONDS = 600.0
 """The deadline of one server stream (watch, receipts)."""
-VERIFY_SECONDS = 86400.0
-"""The deadline of one reading of an object: as long as its size takes. The server has its own limit."""
-VERIFY_STALL_SECONDS = 600.0
-"""A verification that says nothing for so long is started anew. Longer than a store's bad minutes."""
 
 
 class Client:
@@ -307,28 +305,7 @@ class Client:
 
         Starts over when the stream breaks. ObjectCorrupt if the bytes at rest are not those committed.
         """
-        request = assembly_service_pb2.VerifyObjectRequest(session_id=session_id)
-        backoff = self._connections.backoff()
-        while True:
-            try:
-                async with aclosing(
-                    self._connections.stream(
-                        self._connections.assembly.VerifyObject,
-                        request,
-                        seconds=VERIFY_SECONDS,
-                        stall_seconds=VERIFY_STALL_SECONDS,
-                    )
-                ) as messages:
-                    async for message in messages:
-                        if progress is not None:
-                            progress(message.bytes_read, message.size)
-                        if message.verified:
-                            return VerifiedObject(message.size, message.blake3)
-                raise PeerUnavailable("The verification ended before its verdict.", retry_after=0.0)
-            except SealaneError as error:
-                if not is_transient(error):
-                    raise
-                await backoff.pause(error)
+        return await verify_object(self._connections, session_id, progress)
 
     async def _until_closed(self, work: Coroutine[Any, Any, UploadResult]) -> UploadResult:
         """``work`` in a task that :meth:`close` can end without taking the caller's own task with it."""

@@ -15,18 +15,18 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import grpc
 
 from sealane.client.api import DEFAULT_ASSEMBLY, DEFAULT_INGEST, Client, MiB
 from sealane.client.backoff import BackoffPolicy
 from sealane.client.connections import Metadata
-from sealane.client.errors import PeerUnavailable
 from sealane.client.progress import ProgressCallback
 from sealane.client.results import Outcome, ServerInfo, Session, UploadResult, VerifiedObject, VerifiedSession
 from sealane.client.source import UploadSource
 from sealane.client.streams import StreamOptions
+from sealane.client.thread_call import CANCEL_SECONDS, ThreadCall
 from sealane.domain.chunks import Receipt
 from sealane.domain.ids import Entropy
 from sealane.domain.states import SessionState
@@ -35,8 +35,6 @@ from sealane.domain.views import CommittedObject
 T = TypeVar("T")
 Event = TypeVar("Event")
 
-CANCEL_SECONDS = 30.0
-"""The longest that an interrupted call waits for its own clean end."""
 _END = object()
 
 
@@ -65,7 +63,7 @@ class SyncClient:
         self._thread.start()
         self._closed = False
         self._lock = threading.Lock()
-        self._live: set[_Call[Any]] = set()
+        self._live: set[ThreadCall[Any]] = set()
         self._client = Client(
             ingest,
             assembly,
@@ -99,7 +97,7 @@ class SyncClient:
         concurrent.futures.wait([call.outcome for call in live], timeout=CANCEL_SECONDS)
         try:
             for last in (self._client.close, self._loop.shutdown_asyncgens, self._loop.shutdown_default_executor):
-                _Call(self._loop, last()).result()
+                ThreadCall(self._loop, last()).result()
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -238,10 +236,10 @@ class SyncClient:
 
     # --- between the threads ---
 
-    def _start(self, work: Coroutine[Any, Any, T]) -> _Call[T]:
+    def _start(self, work: Coroutine[Any, Any, T]) -> ThreadCall[T]:
         with self._lock:
             if not self._closed:
-                call = _Call(self._loop, work)
+                call = ThreadCall(self._loop, work)
                 self._live.add(call)
                 call.outcome.add_done_callback(lambda _: self._live.discard(call))
                 return call
@@ -284,55 +282,6 @@ class SyncClient:
         finally:
             if not self._closed:
                 self._run(items.aclose())
-
-
-class _Call(Generic[T]):
-    """One coroutine on the client's loop, awaited by a thread."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
-        self.outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
-        self._loop = loop
-        self._work = work
-        self._task: asyncio.Task[T] | None = None
-        self._closed = False
-        loop.call_soon_threadsafe(self._begin)
-
-    def result(self) -> T:
-        """Wait for it. When the waiting is interrupted, the work is cancelled first."""
-        try:
-            return self.outcome.result()
-        except BaseException:
-            self.cancel()
-            raise
-
-    def cancel(self) -> None:
-        """Cancel the work and wait until it has ended; a no-op if it has."""
-        if not self.outcome.done():
-            self._loop.call_soon_threadsafe(self._cancel_task)
-            concurrent.futures.wait([self.outcome], timeout=CANCEL_SECONDS)
-
-    def close(self) -> None:
-        """Cancel the work, without waiting: whoever awaits it is told that the client was closed."""
-        self._closed = True
-        self._loop.call_soon_threadsafe(self._cancel_task)
-
-    def _begin(self) -> None:
-        self._task = self._loop.create_task(self._work)
-        self._task.add_done_callback(self._settle)
-
-    def _cancel_task(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-    def _settle(self, task: asyncio.Task[T]) -> None:
-        if task.cancelled() and self._closed:
-            self.outcome.set_exception(PeerUnavailable("The client was closed.", retry_after=0.0))
-        elif task.cancelled():
-            self.outcome.set_exception(concurrent.futures.CancelledError())
-        elif (error := task.exception()) is not None:
-            self.outcome.set_exception(error)
-        else:
-            self.outcome.set_result(task.result())
 
 
 async def _next(items: AsyncGenerator[T, None]) -> T | object:

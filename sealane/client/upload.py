@@ -8,15 +8,11 @@ a new one takes its place, once.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
-
-from blake3 import blake3
-from google.protobuf.duration_pb2 import Duration
 
 from sealane.client.blocking import DaemonThread
 from sealane.client.connections import Connections
@@ -25,7 +21,6 @@ from sealane.client.errors import (
     ChunkConflict,
     ChunkOutOfRange,
     DigestMismatch,
-    InvalidFilename,
     RequestIdUsed,
     SessionAborted,
     SessionExpired,
@@ -40,6 +35,7 @@ from sealane.client.results import Session, UploadResult
 from sealane.client.source import FileIdentity, SeekableSource, SequentialSource, UploadSource, open_source
 from sealane.client.streams import StreamOptions
 from sealane.client.transfer import Transfer
+from sealane.client.upload_request import UploadRequest
 from sealane.domain.ids import Entropy
 from sealane.domain.states import SessionState
 from sealane.v1 import ingest_service_pb2
@@ -62,47 +58,6 @@ _NOT_THIS_UPLOAD = (
 )
 """What a session from the journal may turn out to be: never again of use for this file."""
 _USABLE = frozenset({SessionState.OPEN, SessionState.COMMITTING, SessionState.COMMITTED, SessionState.DUPLICATE})
-
-
-@dataclass(frozen=True, slots=True)
-class UploadRequest:
-    """What is to be uploaded, beside the source. None: the server's or the source's default."""
-
-    filename: str | None = None
-    size: int | None = None
-    content_type: str | None = None
-    metadata: Mapping[str, str] | None = None
-    ttl: float | None = None
-    chunk_size: int | None = None
-    request_id: str | None = None
-    session_id: str | None = None
-
-    def digest(self) -> str:
-        """What else than the bytes makes the object: equal digests may resume each other."""
-        parameters = [
-            self.filename,
-            self.content_type,
-            sorted((self.metadata or {}).items()),
-            self.ttl,
-            self.chunk_size,
-        ]
-        return blake3(json.dumps(parameters).encode()).hexdigest(length=16)
-
-    def proto(self, request_id: str) -> ingest_service_pb2.CreateSessionRequest:
-        """Raises InvalidFilename for a name that is no Unicode text (a file's name may be any bytes)."""
-        try:
-            (self.filename or "").encode()
-        except UnicodeEncodeError:
-            raise InvalidFilename("The filename is not valid Unicode. Give the upload another one.") from None
-        return ingest_service_pb2.CreateSessionRequest(
-            filename=self.filename or "",
-            size=self.size,
-            chunk_size=self.chunk_size or 0,
-            content_type=self.content_type or "",
-            metadata=dict(self.metadata or {}),
-            ttl=None if self.ttl is None else _duration(self.ttl),
-            request_id=request_id,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,11 +253,6 @@ def _completed(request: UploadRequest, source: SeekableSource | SequentialSource
             raise ValueError(f"size is {request.size}, and the source has {source.size} bytes")
         request = replace(request, size=source.size)
     return request if request.filename is not None else replace(request, filename=source.name)
-
-
-def _duration(seconds: float) -> Duration:
-    whole = int(seconds)
-    return Duration(seconds=whole, nanos=round((seconds - whole) * 1e9))
 
 
 async def _open(source: UploadSource) -> SeekableSource | SequentialSource:

@@ -14,7 +14,7 @@ from client_world import KIB, TINY_FRAMES, world
 from grpc import aio
 
 from ingest_service.settings import IngestSettings
-from sealane.client import BackoffPolicy, Client, StreamOptions, api, streams
+from sealane.client import BackoffPolicy, Client, StreamOptions, streams, verification
 from sealane.client.connections import Connections
 from sealane.v1 import assembly_service_pb2 as pb
 from sealane.v1 import assembly_service_pb2_grpc
@@ -62,7 +62,7 @@ async def scripted() -> AsyncIterator[tuple[Scripted, Client]]:
 async def test_reading_an_object_back_takes_as_long_as_it_takes_unless_the_server_falls_silent(
     scripted: tuple[Scripted, Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "VERIFY_STALL_SECONDS", 0.3)
+    monkeypatch.setattr(verification, "VERIFY_STALL_SECONDS", 0.3)
     servicer, client = scripted
     verified = await asyncio.wait_for(client.verify_object("0" * 32), 20)
     assert verified.size == 5
