@@ -420,6 +420,28 @@ async def test_what_happens_while_a_stream_runs_is_answered_instead_of_ok_i5(
         assert type(await refused(replica.upload(session, PIECES))) is kind
 
 
+async def test_a_commit_that_is_decided_while_a_stream_runs_is_answered_sealed_instead_of_ok() -> None:
+    """⚠ The chunk may be none of the decision's: only a stream that mended its list may be told OK under a COMMIT."""
+    faults = Faults()
+    store = SimulatedStore(faults=faults)
+    async with running(store, parts_in_flight=1) as replica:
+        session = (await replica.create()).session_id
+
+        def commit_of_what_is_there() -> None:
+            receipts = [keys.parse_receipt(key) for key in receipt_keys(store, session)]
+            body = b"".join(piece or b"" for piece in store.state.get(_key(session, keys.MULTIPART)).pieces)
+            size = sum(receipt.length for receipt in receipts)
+            parameters = CommitParameters(len(receipts), size, blake3(DATA[:size]).digest())
+            upload_id = MultipartRecord.parse(body).upload_id
+            decision = Decision.commit(session, parameters, upload_id, receipts)
+            _write(store.state, session, keys.DECISION, decision.encode())
+
+        faults.just_before("put", "/receipts/00000002.", commit_of_what_is_there)
+        error = await refused(replica.upload(session, PIECES))
+        assert isinstance(error, SessionSealed)
+        assert error.state is SessionState.COMMITTING
+
+
 async def test_before_the_final_answer_the_decision_is_read_first_and_the_session_second() -> None:
     """⚠ In the other order a purge between the two reads would be answered OK."""
     store = SimulatedStore()
