@@ -22,8 +22,8 @@ def report(rounds: Rounds) -> Report:
     rows.append(Row.of("minio's client", [u.client_cpu / size for u in rounds.plain], "CPU s/GiB"))
     rows.append(Row.of("store, under minio", [u.store_cpu / size for u in rounds.plain], "CPU s/GiB"))
     rows.append(Row.of("store, under part checksums", [u.store_cpu / size for u in rounds.checked], "CPU s/GiB"))
-    rows.append(Row.of("SHA-256 alone", hashing.sha256_seconds(), "CPU s/GiB"))
-    rows.append(Row.of("BLAKE3 alone", hashing.blake3_seconds(), "CPU s/GiB"))
+    rows.append(Row.of("SHA-256 alone, on all cores at once", hashing.sha256_seconds(), "CPU s/GiB"))
+    rows.append(Row.of("BLAKE3 alone, on all cores at once", hashing.blake3_seconds(), "CPU s/GiB"))
     rows.append(Row.of("RSS of ingest, at most since its start", rounds.ingest_peak_rss / MiB, "MiB", INGEST_RSS))
     return Report(
         "cpu",
