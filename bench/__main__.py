@@ -15,6 +15,7 @@ from typing import Any
 from bench import commit, cpu, kill, machine, receipts, rounds, small_files, throughput
 from bench.cluster import BenchCluster
 from bench.table import Report
+from sealane.dev.signals import Stopped, stop_on_signal
 from sealane.domain.limits import GiB, MiB
 
 EXIT_MISSED, EXIT_FAILED = 1, 2
@@ -125,4 +126,8 @@ def _write(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        with stop_on_signal():  # so that the temporary folder goes and nothing is left running
+            sys.exit(main())
+    except Stopped as stopped:
+        sys.exit(stopped.exit_code)

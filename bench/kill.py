@@ -18,6 +18,8 @@ AFTER_KILL = at_most(PARTS_IN_FLIGHT + 1)
 AFTER_DRAIN = at_most(1)
 _DRAIN_SECONDS = 60.0
 _START_SECONDS = 180.0
+_STRIKE_AT, _IN_FLIGHT = 0.4, 1
+"""Of the file, and chunks of each stream that no acknowledgement has come for: a stream brings one every 16 chunks."""
 
 
 def run(cluster: BenchCluster, *, size: int, rounds: int, streams: Sequence[int]) -> Report:
@@ -68,14 +70,15 @@ def _sent_twice(
     strike: Callable[[], object],
     mend: Callable[[], object] = lambda: None,
 ) -> float:
-    """Chunks sent twice for each stream. ``strike`` is called once a third of the file is stored, and at once, so that
-    it hits the upload where it is; ``mend`` follows in a thread of its own."""
+    """Chunks sent twice for each stream. ``strike`` is called in the middle of the streams, not when one has just been
+    acknowledged, and at once, so that it hits the upload where it is; ``mend`` follows in a thread of its own."""
     size = path.stat().st_size
     mending: list[Future[object]] = []
     with ThreadPoolExecutor(1) as pool:
 
         def watch(now: Progress) -> None:
-            if not mending and size // 3 <= now.bytes_stored < size:
+            sent = now.bytes_stored + now.bytes_in_flight
+            if not mending and sent >= _STRIKE_AT * size and now.bytes_in_flight >= _IN_FLIGHT * CHUNK * streams:
                 strike()
                 mending.append(pool.submit(mend))
 
