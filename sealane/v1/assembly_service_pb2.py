@@ -22,36 +22,72 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from sealane.v1 import session_pb2 as sealane_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!sealane/v1/assembly_service.proto\x12\nsealane.v1\x1a\x18sealane/v1/session.proto\"]\n\x14VerifySessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63hunk_count\x18\x02 \x01(\x03\x12\x0c\n\x04size\x18\x03 \x01(\x03\x12\x0e\n\x06\x62lake3\x18\x04 \x01(\x0c\"s\n\x15VerifySessionResponse\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.sealane.v1.SessionState\x12\x13\n\x0b\x63hunk_count\x18\x02 \x01(\x03\x12\x0c\n\x04size\x18\x03 \x01(\x03\x12\x0e\n\x06\x62lake3\x18\x04 \x01(\x0c\"]\n\x14\x43ommitSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63hunk_count\x18\x02 \x01(\x03\x12\x0c\n\x04size\x18\x03 \x01(\x03\x12\x0e\n\x06\x62lake3\x18\x04 \x01(\x0c\"N\n\x15\x43ommitSessionResponse\x12\x35\n\x10\x63ommitted_object\x18\x01 \x01(\x0b\x32\x1b.sealane.v1.CommittedObject\"&\n\x10GetCommitRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"s\n\x11GetCommitResponse\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.sealane.v1.SessionState\x12\x35\n\x10\x63ommitted_object\x18\x02 \x01(\x0b\x32\x1b.sealane.v1.CommittedObject\")\n\x13\x41\x62ortSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"?\n\x14\x41\x62ortSessionResponse\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.sealane.v1.SessionState\")\n\x13VerifyObjectRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"Z\n\x14VerifyObjectResponse\x12\x12\n\nbytes_read\x18\x01 \x01(\x03\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x10\n\x08verified\x18\x03 \x01(\x08\x12\x0e\n\x06\x62lake3\x18\x04 \x01(\x0c\x32\xaf\x03\n\x0f\x41ssemblyService\x12T\n\rVerifySession\x12 .sealane.v1.VerifySessionRequest\x1a!.sealane.v1.VerifySessionResponse\x12T\n\rCommitSession\x12 .sealane.v1.CommitSessionRequest\x1a!.sealane.v1.CommitSessionResponse\x12H\n\tGetCommit\x12\x1c.sealane.v1.GetCommitRequest\x1a\x1d.sealane.v1.GetCommitResponse\x12Q\n\x0c\x41\x62ortSession\x12\x1f.sealane.v1.AbortSessionRequest\x1a .sealane.v1.AbortSessionResponse\x12S\n\x0cVerifyObject\x12\x1f.sealane.v1.VerifyObjectRequest\x1a .sealane.v1.VerifyObjectResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!sealane/v1/assembly_service.proto\x12\nsealane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18sealane/v1/session.proto\"]\n\x14VerifySessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63hunk_count\x18\x02 \x01(\x03\x12\x0c\n\x04size\x18\x03 \x01(\x03\x12\x0e\n\x06\x62lake3\x18\x04 \x01(\x0c\"s\n\x15VerifySessionResponse\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.sealane.v1.SessionState\x12\x13\n\x0b\x63hunk_count\x18\x02 \x01(\x03\x12\x0c\n\x04size\x18\x03 \x01(\x03\x12\x0e\n\x06\x62lake3\x18\x04 \x01(\x0c\"]\n\x14\x43ommitSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63hunk_count\x18\x02 \x01(\x03\x12\x0c\n\x04size\x18\x03 \x01(\x03\x12\x0e\n\x06\x62lake3\x18\x04 \x01(\x0c\"N\n\x15\x43ommitSessionResponse\x12\x35\n\x10\x63ommitted_object\x18\x01 \x01(\x0b\x32\x1b.sealane.v1.CommittedObject\"&\n\x10GetCommitRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"s\n\x11GetCommitResponse\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.sealane.v1.SessionState\x12\x35\n\x10\x63ommitted_object\x18\x02 \x01(\x0b\x32\x1b.sealane.v1.CommittedObject\")\n\x13\x41\x62ortSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"?\n\x14\x41\x62ortSessionResponse\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.sealane.v1.SessionState\")\n\x13VerifyObjectRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"Z\n\x14VerifyObjectResponse\x12\x12\n\nbytes_read\x18\x01 \x01(\x03\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x10\n\x08verified\x18\x03 \x01(\x08\x12\x0e\n\x06\x62lake3\x18\x04 \x01(\x0c\"#\n\rGetKeyRequest\x12\x12\n\nobject_key\x18\x01 \x01(\t\"\x92\x01\n\x0eGetKeyResponse\x12%\n\x06holder\x18\x01 \x01(\x0b\x32\x15.sealane.v1.KeyHolder\x12\x17\n\ngeneration\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x31\n\rcooling_until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\r\n\x0b_generation\"*\n\x14\x44\x65leteSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"f\n\x15\x44\x65leteSessionResponse\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.sealane.v1.SessionState\x12$\n\x07removed\x18\x02 \x03(\x0b\x32\x13.sealane.v1.Removal\"S\n\x07Removal\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x12\n\x05\x63ount\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\x05\x62ytes\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\x08\n\x06_countB\x08\n\x06_bytes\"O\n\x11\x41uditStoreRequest\x12*\n\x07min_age\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06repair\x18\x02 \x01(\x08\"\xa8\x01\n\x12\x41uditStoreResponse\x12+\n\x07\x66inding\x18\x01 \x01(\x0b\x32\x18.sealane.v1.AuditFindingH\x00\x12-\n\x08progress\x18\x02 \x01(\x0b\x32\x19.sealane.v1.AuditProgressH\x00\x12+\n\x07summary\x18\x03 \x01(\x0b\x32\x18.sealane.v1.AuditSummaryH\x00\x42\t\n\x07message\"\xea\x01\n\x0c\x41uditFinding\x12#\n\x04kind\x18\x01 \x01(\x0e\x32\x15.sealane.v1.AuditKind\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x12\n\x05\x63ount\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\x05\x62ytes\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12&\n\x03\x61ge\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04text\x18\x07 \x01(\t\x12\x15\n\x08repaired\x18\x08 \x01(\x08H\x02\x88\x01\x01\x42\x08\n\x06_countB\x08\n\x06_bytesB\x0b\n\t_repaired\"O\n\rAuditProgress\x12\x11\n\x04keys\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\x08sessions\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\x07\n\x05_keysB\x0b\n\t_sessions\"\xc6\x01\n\x0c\x41uditSummary\x12\x11\n\x04keys\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\x08sessions\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x14\n\x07objects\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x19\n\x0cobject_bytes\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12(\n\x08\x66indings\x18\x05 \x03(\x0b\x32\x16.sealane.v1.AuditCountB\x07\n\x05_keysB\x0b\n\t_sessionsB\n\n\x08_objectsB\x0f\n\r_object_bytes\"\xb5\x01\n\nAuditCount\x12#\n\x04kind\x18\x01 \x01(\x0e\x32\x15.sealane.v1.AuditKind\x12\x15\n\x08\x66indings\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\x05\x63ount\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\x05\x62ytes\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12\x15\n\x08repaired\x18\x05 \x01(\x03H\x03\x88\x01\x01\x42\x0b\n\t_findingsB\x08\n\x06_countB\x08\n\x06_bytesB\x0b\n\t_repaired\"+\n\x15\x45xplainSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"B\n\x16\x45xplainSessionResponse\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.sealane.v1.SessionEvent\"\xe2\x01\n\x0cSessionEvent\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65vent\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x34\n\x06\x66ields\x18\x04 \x03(\x0b\x32$.sealane.v1.SessionEvent.FieldsEntry\x12&\n\x06\x63hunks\x18\x05 \x03(\x0b\x32\x16.sealane.v1.ChunkRange\x1a-\n\x0b\x46ieldsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\xba\x02\n\tAuditKind\x12\x1a\n\x16\x41UDIT_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41UDIT_KIND_OBJECT_MISSING\x10\x01\x12%\n!AUDIT_KIND_OBJECT_WITHOUT_RECORDS\x10\x02\x12%\n!AUDIT_KIND_RECORD_WITHOUT_SESSION\x10\x03\x12&\n\"AUDIT_KIND_RECEIPT_WITHOUT_SESSION\x10\x04\x12%\n!AUDIT_KIND_UPLOAD_WITHOUT_SESSION\x10\x05\x12\x1e\n\x1a\x41UDIT_KIND_SESSION_OVERDUE\x10\x06\x12\x19\n\x15\x41UDIT_KIND_BAD_RECORD\x10\x07\x12\x1a\n\x16\x41UDIT_KIND_UNKNOWN_KEY\x10\x08\x32\xf0\x05\n\x0f\x41ssemblyService\x12T\n\rVerifySession\x12 .sealane.v1.VerifySessionRequest\x1a!.sealane.v1.VerifySessionResponse\x12T\n\rCommitSession\x12 .sealane.v1.CommitSessionRequest\x1a!.sealane.v1.CommitSessionResponse\x12H\n\tGetCommit\x12\x1c.sealane.v1.GetCommitRequest\x1a\x1d.sealane.v1.GetCommitResponse\x12Q\n\x0c\x41\x62ortSession\x12\x1f.sealane.v1.AbortSessionRequest\x1a .sealane.v1.AbortSessionResponse\x12?\n\x06GetKey\x12\x19.sealane.v1.GetKeyRequest\x1a\x1a.sealane.v1.GetKeyResponse\x12T\n\rDeleteSession\x12 .sealane.v1.DeleteSessionRequest\x1a!.sealane.v1.DeleteSessionResponse\x12M\n\nAuditStore\x12\x1d.sealane.v1.AuditStoreRequest\x1a\x1e.sealane.v1.AuditStoreResponse0\x01\x12Y\n\x0e\x45xplainSession\x12!.sealane.v1.ExplainSessionRequest\x1a\".sealane.v1.ExplainSessionResponse0\x01\x12S\n\x0cVerifyObject\x12\x1f.sealane.v1.VerifyObjectRequest\x1a .sealane.v1.VerifyObjectResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sealane.v1.assembly_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VERIFYSESSIONREQUEST']._serialized_start=75
-  _globals['_VERIFYSESSIONREQUEST']._serialized_end=168
-  _globals['_VERIFYSESSIONRESPONSE']._serialized_start=170
-  _globals['_VERIFYSESSIONRESPONSE']._serialized_end=285
-  _globals['_COMMITSESSIONREQUEST']._serialized_start=287
-  _globals['_COMMITSESSIONREQUEST']._serialized_end=380
-  _globals['_COMMITSESSIONRESPONSE']._serialized_start=382
-  _globals['_COMMITSESSIONRESPONSE']._serialized_end=460
-  _globals['_GETCOMMITREQUEST']._serialized_start=462
-  _globals['_GETCOMMITREQUEST']._serialized_end=500
-  _globals['_GETCOMMITRESPONSE']._serialized_start=502
-  _globals['_GETCOMMITRESPONSE']._serialized_end=617
-  _globals['_ABORTSESSIONREQUEST']._serialized_start=619
-  _globals['_ABORTSESSIONREQUEST']._serialized_end=660
-  _globals['_ABORTSESSIONRESPONSE']._serialized_start=662
-  _globals['_ABORTSESSIONRESPONSE']._serialized_end=725
-  _globals['_VERIFYOBJECTREQUEST']._serialized_start=727
-  _globals['_VERIFYOBJECTREQUEST']._serialized_end=768
-  _globals['_VERIFYOBJECTRESPONSE']._serialized_start=770
-  _globals['_VERIFYOBJECTRESPONSE']._serialized_end=860
-  _globals['_ASSEMBLYSERVICE']._serialized_start=863
-  _globals['_ASSEMBLYSERVICE']._serialized_end=1294
+  _globals['_SESSIONEVENT_FIELDSENTRY']._loaded_options = None
+  _globals['_SESSIONEVENT_FIELDSENTRY']._serialized_options = b'8\001'
+  _globals['_AUDITKIND']._serialized_start=2644
+  _globals['_AUDITKIND']._serialized_end=2958
+  _globals['_VERIFYSESSIONREQUEST']._serialized_start=140
+  _globals['_VERIFYSESSIONREQUEST']._serialized_end=233
+  _globals['_VERIFYSESSIONRESPONSE']._serialized_start=235
+  _globals['_VERIFYSESSIONRESPONSE']._serialized_end=350
+  _globals['_COMMITSESSIONREQUEST']._serialized_start=352
+  _globals['_COMMITSESSIONREQUEST']._serialized_end=445
+  _globals['_COMMITSESSIONRESPONSE']._serialized_start=447
+  _globals['_COMMITSESSIONRESPONSE']._serialized_end=525
+  _globals['_GETCOMMITREQUEST']._serialized_start=527
+  _globals['_GETCOMMITREQUEST']._serialized_end=565
+  _globals['_GETCOMMITRESPONSE']._serialized_start=567
+  _globals['_GETCOMMITRESPONSE']._serialized_end=682
+  _globals['_ABORTSESSIONREQUEST']._serialized_start=684
+  _globals['_ABORTSESSIONREQUEST']._serialized_end=725
+  _globals['_ABORTSESSIONRESPONSE']._serialized_start=727
+  _globals['_ABORTSESSIONRESPONSE']._serialized_end=790
+  _globals['_VERIFYOBJECTREQUEST']._serialized_start=792
+  _globals['_VERIFYOBJECTREQUEST']._serialized_end=833
+  _globals['_VERIFYOBJECTRESPONSE']._serialized_start=835
+  _globals['_VERIFYOBJECTRESPONSE']._serialized_end=925
+  _globals['_GETKEYREQUEST']._serialized_start=927
+  _globals['_GETKEYREQUEST']._serialized_end=962
+  _globals['_GETKEYRESPONSE']._serialized_start=965
+  _globals['_GETKEYRESPONSE']._serialized_end=1111
+  _globals['_DELETESESSIONREQUEST']._serialized_start=1113
+  _globals['_DELETESESSIONREQUEST']._serialized_end=1155
+  _globals['_DELETESESSIONRESPONSE']._serialized_start=1157
+  _globals['_DELETESESSIONRESPONSE']._serialized_end=1259
+  _globals['_REMOVAL']._serialized_start=1261
+  _globals['_REMOVAL']._serialized_end=1344
+  _globals['_AUDITSTOREREQUEST']._serialized_start=1346
+  _globals['_AUDITSTOREREQUEST']._serialized_end=1425
+  _globals['_AUDITSTORERESPONSE']._serialized_start=1428
+  _globals['_AUDITSTORERESPONSE']._serialized_end=1596
+  _globals['_AUDITFINDING']._serialized_start=1599
+  _globals['_AUDITFINDING']._serialized_end=1833
+  _globals['_AUDITPROGRESS']._serialized_start=1835
+  _globals['_AUDITPROGRESS']._serialized_end=1914
+  _globals['_AUDITSUMMARY']._serialized_start=1917
+  _globals['_AUDITSUMMARY']._serialized_end=2115
+  _globals['_AUDITCOUNT']._serialized_start=2118
+  _globals['_AUDITCOUNT']._serialized_end=2299
+  _globals['_EXPLAINSESSIONREQUEST']._serialized_start=2301
+  _globals['_EXPLAINSESSIONREQUEST']._serialized_end=2344
+  _globals['_EXPLAINSESSIONRESPONSE']._serialized_start=2346
+  _globals['_EXPLAINSESSIONRESPONSE']._serialized_end=2412
+  _globals['_SESSIONEVENT']._serialized_start=2415
+  _globals['_SESSIONEVENT']._serialized_end=2641
+  _globals['_SESSIONEVENT_FIELDSENTRY']._serialized_start=2596
+  _globals['_SESSIONEVENT_FIELDSENTRY']._serialized_end=2641
+  _globals['_ASSEMBLYSERVICE']._serialized_start=2961
+  _globals['_ASSEMBLYSERVICE']._serialized_end=3713
 # @@protoc_insertion_point(module_scope)

@@ -58,6 +58,26 @@ class AssemblyServiceStub:
                 request_serializer=sealane_dot_v1_dot_assembly__service__pb2.AbortSessionRequest.SerializeToString,
                 response_deserializer=sealane_dot_v1_dot_assembly__service__pb2.AbortSessionResponse.FromString,
                 _registered_method=True)
+        self.GetKey = channel.unary_unary(
+                '/sealane.v1.AssemblyService/GetKey',
+                request_serializer=sealane_dot_v1_dot_assembly__service__pb2.GetKeyRequest.SerializeToString,
+                response_deserializer=sealane_dot_v1_dot_assembly__service__pb2.GetKeyResponse.FromString,
+                _registered_method=True)
+        self.DeleteSession = channel.unary_unary(
+                '/sealane.v1.AssemblyService/DeleteSession',
+                request_serializer=sealane_dot_v1_dot_assembly__service__pb2.DeleteSessionRequest.SerializeToString,
+                response_deserializer=sealane_dot_v1_dot_assembly__service__pb2.DeleteSessionResponse.FromString,
+                _registered_method=True)
+        self.AuditStore = channel.unary_stream(
+                '/sealane.v1.AssemblyService/AuditStore',
+                request_serializer=sealane_dot_v1_dot_assembly__service__pb2.AuditStoreRequest.SerializeToString,
+                response_deserializer=sealane_dot_v1_dot_assembly__service__pb2.AuditStoreResponse.FromString,
+                _registered_method=True)
+        self.ExplainSession = channel.unary_stream(
+                '/sealane.v1.AssemblyService/ExplainSession',
+                request_serializer=sealane_dot_v1_dot_assembly__service__pb2.ExplainSessionRequest.SerializeToString,
+                response_deserializer=sealane_dot_v1_dot_assembly__service__pb2.ExplainSessionResponse.FromString,
+                _registered_method=True)
         self.VerifyObject = channel.unary_stream(
                 '/sealane.v1.AssemblyService/VerifyObject',
                 request_serializer=sealane_dot_v1_dot_assembly__service__pb2.VerifyObjectRequest.SerializeToString,
@@ -88,11 +108,13 @@ class AssemblyServiceServicer:
         long as the object exists. A success is answered only once it is durable.
 
         FAILED_PRECONDITION: COVERAGE_INCOMPLETE (send the ranges, commit again), DIGEST_MISMATCH (stop),
-        SESSION_SEALED (committed or committing with other parameters), SESSION_ABORTED, SESSION_EXPIRED.
+        SESSION_SEALED (committed or committing with other parameters), SESSION_ABORTED, SESSION_EXPIRED,
+        GENERATION_MISMATCH (with a chosen key: taken, or its generation moved; the session stays OPEN).
         OUT_OF_RANGE CHUNK_OUT_OF_RANGE: a chunk has a length or index that this object can't have.
         ALREADY_EXISTS CHUNK_CONFLICT: an index was sent with different bytes. ABORTED CHUNK_NEEDED: send those chunks
         again, commit again. NOT_FOUND. DATA_LOSS SESSION_LOST: new session.
-        UNAVAILABLE OUTCOME_UNKNOWN: repeat the same request; never treat it as a failure.
+        UNAVAILABLE OUTCOME_UNKNOWN: repeat the same request; never treat it as a failure. UNAVAILABLE KEY_COOLING: the
+        chosen key was deleted less than an hour ago; repeat after RetryInfo.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,6 +134,50 @@ class AssemblyServiceServicer:
 
         Idempotent: aborted or expired already is a success. FAILED_PRECONDITION SESSION_SEALED: the decision to commit
         stands. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetKey(self, request, context):
+        """Says who holds a key that callers chose: what `if_generation_match` of CreateSession needs.
+
+        True at the moment it was read. A vacant key is an OK answer without holder. INVALID_ARGUMENT INVALID_OBJECT_KEY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSession(self, request, context):
+        """Removes a session with all that it has: a committed object through every layer, and all of its records.
+
+        OPEN: as AbortSession, and removed at once. COMMITTING: finished first, then removed. Answered only when the store
+        confirms that nothing is left; idempotent while the session can be asked for. At a chosen key, the key's generation
+        goes up by one and the key rests for an hour (KEY_COOLING); an object that a later generation replaced has nothing
+        left to remove but records.
+
+        INVALID_ARGUMENT INVALID_SESSION_ID. NOT_FOUND: unknown, another tenant's, or removed already.
+        FAILED_PRECONDITION DELETE_UNSUPPORTED. UNAVAILABLE OUTCOME_UNKNOWN: repeat the same request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AuditStore(self, request, context):
+        """Walks the caller's part of the store both ways, and streams what does not fit together: records without objects,
+        objects without records, uploads and receipts of no session.
+
+        Changes nothing unless `repair` is set, and then only what the sweeper may remove; an object is never touched. The
+        last message has the summary. INVALID_ARGUMENT INVALID_REQUEST.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainSession(self, request, context):
+        """Tells a session's history in order of the store's times, from records, receipts and the object.
+
+        INVALID_ARGUMENT INVALID_SESSION_ID. NOT_FOUND: unknown, another tenant's, or purged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,6 +215,26 @@ def add_AssemblyServiceServicer_to_server(servicer, server):
                     servicer.AbortSession,
                     request_deserializer=sealane_dot_v1_dot_assembly__service__pb2.AbortSessionRequest.FromString,
                     response_serializer=sealane_dot_v1_dot_assembly__service__pb2.AbortSessionResponse.SerializeToString,
+            ),
+            'GetKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetKey,
+                    request_deserializer=sealane_dot_v1_dot_assembly__service__pb2.GetKeyRequest.FromString,
+                    response_serializer=sealane_dot_v1_dot_assembly__service__pb2.GetKeyResponse.SerializeToString,
+            ),
+            'DeleteSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSession,
+                    request_deserializer=sealane_dot_v1_dot_assembly__service__pb2.DeleteSessionRequest.FromString,
+                    response_serializer=sealane_dot_v1_dot_assembly__service__pb2.DeleteSessionResponse.SerializeToString,
+            ),
+            'AuditStore': grpc.unary_stream_rpc_method_handler(
+                    servicer.AuditStore,
+                    request_deserializer=sealane_dot_v1_dot_assembly__service__pb2.AuditStoreRequest.FromString,
+                    response_serializer=sealane_dot_v1_dot_assembly__service__pb2.AuditStoreResponse.SerializeToString,
+            ),
+            'ExplainSession': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExplainSession,
+                    request_deserializer=sealane_dot_v1_dot_assembly__service__pb2.ExplainSessionRequest.FromString,
+                    response_serializer=sealane_dot_v1_dot_assembly__service__pb2.ExplainSessionResponse.SerializeToString,
             ),
             'VerifyObject': grpc.unary_stream_rpc_method_handler(
                     servicer.VerifyObject,
@@ -268,6 +354,114 @@ class AssemblyService:
             '/sealane.v1.AssemblyService/AbortSession',
             sealane_dot_v1_dot_assembly__service__pb2.AbortSessionRequest.SerializeToString,
             sealane_dot_v1_dot_assembly__service__pb2.AbortSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.v1.AssemblyService/GetKey',
+            sealane_dot_v1_dot_assembly__service__pb2.GetKeyRequest.SerializeToString,
+            sealane_dot_v1_dot_assembly__service__pb2.GetKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.v1.AssemblyService/DeleteSession',
+            sealane_dot_v1_dot_assembly__service__pb2.DeleteSessionRequest.SerializeToString,
+            sealane_dot_v1_dot_assembly__service__pb2.DeleteSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AuditStore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sealane.v1.AssemblyService/AuditStore',
+            sealane_dot_v1_dot_assembly__service__pb2.AuditStoreRequest.SerializeToString,
+            sealane_dot_v1_dot_assembly__service__pb2.AuditStoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sealane.v1.AssemblyService/ExplainSession',
+            sealane_dot_v1_dot_assembly__service__pb2.ExplainSessionRequest.SerializeToString,
+            sealane_dot_v1_dot_assembly__service__pb2.ExplainSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

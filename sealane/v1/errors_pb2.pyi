@@ -19,6 +19,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_INVALID_STREAM: _ClassVar[ErrorReason]
     ERROR_REASON_INVALID_SIZE: _ClassVar[ErrorReason]
     ERROR_REASON_INVALID_PAGE_TOKEN: _ClassVar[ErrorReason]
+    ERROR_REASON_INVALID_OBJECT_KEY: _ClassVar[ErrorReason]
     ERROR_REASON_UNAUTHENTICATED: _ClassVar[ErrorReason]
     ERROR_REASON_PERMISSION_DENIED: _ClassVar[ErrorReason]
     ERROR_REASON_SESSION_NOT_FOUND: _ClassVar[ErrorReason]
@@ -28,17 +29,20 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_CHUNK_OUT_OF_RANGE: _ClassVar[ErrorReason]
     ERROR_REASON_COVERAGE_INCOMPLETE: _ClassVar[ErrorReason]
     ERROR_REASON_DIGEST_MISMATCH: _ClassVar[ErrorReason]
+    ERROR_REASON_GENERATION_MISMATCH: _ClassVar[ErrorReason]
     ERROR_REASON_REQUEST_ID_USED: _ClassVar[ErrorReason]
     ERROR_REASON_SESSION_SEALED: _ClassVar[ErrorReason]
     ERROR_REASON_SESSION_ABORTED: _ClassVar[ErrorReason]
     ERROR_REASON_SESSION_EXPIRED: _ClassVar[ErrorReason]
     ERROR_REASON_SESSION_NOT_COMMITTED: _ClassVar[ErrorReason]
+    ERROR_REASON_DELETE_UNSUPPORTED: _ClassVar[ErrorReason]
     ERROR_REASON_OVERLOADED: _ClassVar[ErrorReason]
     ERROR_REASON_QUOTA_EXCEEDED: _ClassVar[ErrorReason]
     ERROR_REASON_DRAINING: _ClassVar[ErrorReason]
     ERROR_REASON_STORE_UNAVAILABLE: _ClassVar[ErrorReason]
     ERROR_REASON_OUTCOME_UNKNOWN: _ClassVar[ErrorReason]
     ERROR_REASON_PEER_UNAVAILABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_KEY_COOLING: _ClassVar[ErrorReason]
     ERROR_REASON_SESSION_LOST: _ClassVar[ErrorReason]
     ERROR_REASON_OBJECT_CORRUPT: _ClassVar[ErrorReason]
     ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
@@ -53,6 +57,7 @@ ERROR_REASON_INVALID_DIGEST: ErrorReason
 ERROR_REASON_INVALID_STREAM: ErrorReason
 ERROR_REASON_INVALID_SIZE: ErrorReason
 ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason
+ERROR_REASON_INVALID_OBJECT_KEY: ErrorReason
 ERROR_REASON_UNAUTHENTICATED: ErrorReason
 ERROR_REASON_PERMISSION_DENIED: ErrorReason
 ERROR_REASON_SESSION_NOT_FOUND: ErrorReason
@@ -62,17 +67,20 @@ ERROR_REASON_CHUNK_CONFLICT: ErrorReason
 ERROR_REASON_CHUNK_OUT_OF_RANGE: ErrorReason
 ERROR_REASON_COVERAGE_INCOMPLETE: ErrorReason
 ERROR_REASON_DIGEST_MISMATCH: ErrorReason
+ERROR_REASON_GENERATION_MISMATCH: ErrorReason
 ERROR_REASON_REQUEST_ID_USED: ErrorReason
 ERROR_REASON_SESSION_SEALED: ErrorReason
 ERROR_REASON_SESSION_ABORTED: ErrorReason
 ERROR_REASON_SESSION_EXPIRED: ErrorReason
 ERROR_REASON_SESSION_NOT_COMMITTED: ErrorReason
+ERROR_REASON_DELETE_UNSUPPORTED: ErrorReason
 ERROR_REASON_OVERLOADED: ErrorReason
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason
 ERROR_REASON_DRAINING: ErrorReason
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason
 ERROR_REASON_PEER_UNAVAILABLE: ErrorReason
+ERROR_REASON_KEY_COOLING: ErrorReason
 ERROR_REASON_SESSION_LOST: ErrorReason
 ERROR_REASON_OBJECT_CORRUPT: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason
@@ -132,6 +140,12 @@ class DigestErrorDetail(_message.Message):
     expected_size: int
     actual_size: int
     def __init__(self, expected_blake3: _Optional[bytes] = ..., actual_blake3: _Optional[bytes] = ..., expected_size: _Optional[int] = ..., actual_size: _Optional[int] = ...) -> None: ...
+
+class KeyErrorDetail(_message.Message):
+    __slots__ = ("holder",)
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    holder: _session_pb2.KeyHolder
+    def __init__(self, holder: _Optional[_Union[_session_pb2.KeyHolder, _Mapping]] = ...) -> None: ...
 
 class OutcomeErrorDetail(_message.Message):
     __slots__ = ("state",)

@@ -22,7 +22,7 @@ CHUNK_STATUS_STORED: ChunkStatus
 CHUNK_STATUS_DUPLICATE: ChunkStatus
 
 class CreateSessionRequest(_message.Message):
-    __slots__ = ("filename", "size", "chunk_size", "content_type", "metadata", "ttl", "request_id")
+    __slots__ = ("filename", "size", "chunk_size", "content_type", "metadata", "ttl", "request_id", "object_key", "if_generation_match", "overwrite")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +37,9 @@ class CreateSessionRequest(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     TTL_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_KEY_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    OVERWRITE_FIELD_NUMBER: _ClassVar[int]
     filename: str
     size: int
     chunk_size: int
@@ -44,7 +47,10 @@ class CreateSessionRequest(_message.Message):
     metadata: _containers.ScalarMap[str, str]
     ttl: _duration_pb2.Duration
     request_id: str
-    def __init__(self, filename: _Optional[str] = ..., size: _Optional[int] = ..., chunk_size: _Optional[int] = ..., content_type: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    object_key: str
+    if_generation_match: int
+    overwrite: bool
+    def __init__(self, filename: _Optional[str] = ..., size: _Optional[int] = ..., chunk_size: _Optional[int] = ..., content_type: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., request_id: _Optional[str] = ..., object_key: _Optional[str] = ..., if_generation_match: _Optional[int] = ..., overwrite: _Optional[bool] = ...) -> None: ...
 
 class CreateSessionResponse(_message.Message):
     __slots__ = ("session",)

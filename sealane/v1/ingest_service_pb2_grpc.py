@@ -94,7 +94,7 @@ class IngestServiceServicer:
         Preconditions: none. With a request_id the call is idempotent for 30 days: the same request_id and the same
         parameters answer the same session, whatever its state.
 
-        INVALID_ARGUMENT: INVALID_FILENAME, INVALID_METADATA, INVALID_SIZE, INVALID_REQUEST (also: the request_id was used
+        INVALID_ARGUMENT: INVALID_FILENAME, INVALID_OBJECT_KEY, INVALID_METADATA, INVALID_SIZE, INVALID_REQUEST (also: the request_id was used
         with other parameters). FAILED_PRECONDITION REQUEST_ID_USED: its session is gone; use a new id.
         Next: UploadChunks.
         """

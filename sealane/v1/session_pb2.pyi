@@ -33,7 +33,7 @@ SESSION_STATE_LOST: SessionState
 SESSION_STATE_DELETED: SessionState
 
 class Session(_message.Message):
-    __slots__ = ("session_id", "filename", "object_key", "size", "chunk_size", "chunk_count", "content_type", "metadata", "create_time", "expire_time", "ttl", "state", "outcome_unavailable", "coverage", "committed_object")
+    __slots__ = ("session_id", "filename", "object_key", "size", "chunk_size", "chunk_count", "content_type", "metadata", "create_time", "expire_time", "ttl", "state", "outcome_unavailable", "coverage", "committed_object", "chosen_key", "if_generation_match", "overwrite")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +56,9 @@ class Session(_message.Message):
     OUTCOME_UNAVAILABLE_FIELD_NUMBER: _ClassVar[int]
     COVERAGE_FIELD_NUMBER: _ClassVar[int]
     COMMITTED_OBJECT_FIELD_NUMBER: _ClassVar[int]
+    CHOSEN_KEY_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    OVERWRITE_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     filename: str
     object_key: str
@@ -71,7 +74,10 @@ class Session(_message.Message):
     outcome_unavailable: bool
     coverage: Coverage
     committed_object: CommittedObject
-    def __init__(self, session_id: _Optional[str] = ..., filename: _Optional[str] = ..., object_key: _Optional[str] = ..., size: _Optional[int] = ..., chunk_size: _Optional[int] = ..., chunk_count: _Optional[int] = ..., content_type: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., state: _Optional[_Union[SessionState, str]] = ..., outcome_unavailable: _Optional[bool] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., committed_object: _Optional[_Union[CommittedObject, _Mapping]] = ...) -> None: ...
+    chosen_key: str
+    if_generation_match: int
+    overwrite: bool
+    def __init__(self, session_id: _Optional[str] = ..., filename: _Optional[str] = ..., object_key: _Optional[str] = ..., size: _Optional[int] = ..., chunk_size: _Optional[int] = ..., chunk_count: _Optional[int] = ..., content_type: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., state: _Optional[_Union[SessionState, str]] = ..., outcome_unavailable: _Optional[bool] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., committed_object: _Optional[_Union[CommittedObject, _Mapping]] = ..., chosen_key: _Optional[str] = ..., if_generation_match: _Optional[int] = ..., overwrite: _Optional[bool] = ...) -> None: ...
 
 class Coverage(_message.Message):
     __slots__ = ("stored_chunks", "stored_bytes", "missing_ranges", "missing_ranges_truncated", "prefix", "conflicting_chunks", "complete")
@@ -110,35 +116,61 @@ class Prefix(_message.Message):
     def __init__(self, chunks: _Optional[int] = ..., bytes: _Optional[int] = ..., blake3: _Optional[bytes] = ...) -> None: ...
 
 class Receipt(_message.Message):
-    __slots__ = ("chunk_index", "length", "blake3", "chaining_value", "sha256", "etag")
+    __slots__ = ("chunk_index", "length", "blake3", "chaining_value", "sha256", "etag", "store_time")
     CHUNK_INDEX_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
     BLAKE3_FIELD_NUMBER: _ClassVar[int]
     CHAINING_VALUE_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    STORE_TIME_FIELD_NUMBER: _ClassVar[int]
     chunk_index: int
     length: int
     blake3: bytes
     chaining_value: bytes
     sha256: bytes
     etag: str
-    def __init__(self, chunk_index: _Optional[int] = ..., length: _Optional[int] = ..., blake3: _Optional[bytes] = ..., chaining_value: _Optional[bytes] = ..., sha256: _Optional[bytes] = ..., etag: _Optional[str] = ...) -> None: ...
+    store_time: _timestamp_pb2.Timestamp
+    def __init__(self, chunk_index: _Optional[int] = ..., length: _Optional[int] = ..., blake3: _Optional[bytes] = ..., chaining_value: _Optional[bytes] = ..., sha256: _Optional[bytes] = ..., etag: _Optional[str] = ..., store_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CommittedObject(_message.Message):
-    __slots__ = ("bucket", "key", "etag", "size", "blake3", "commit_time", "replayed")
+    __slots__ = ("bucket", "key", "etag", "size", "blake3", "generation", "commit_time", "replayed", "duplicate")
     BUCKET_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
     BLAKE3_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
     COMMIT_TIME_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATE_FIELD_NUMBER: _ClassVar[int]
     bucket: str
     key: str
     etag: str
     size: int
     blake3: bytes
+    generation: int
     commit_time: _timestamp_pb2.Timestamp
     replayed: bool
-    def __init__(self, bucket: _Optional[str] = ..., key: _Optional[str] = ..., etag: _Optional[str] = ..., size: _Optional[int] = ..., blake3: _Optional[bytes] = ..., commit_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., replayed: _Optional[bool] = ...) -> None: ...
+    duplicate: bool
+    def __init__(self, bucket: _Optional[str] = ..., key: _Optional[str] = ..., etag: _Optional[str] = ..., size: _Optional[int] = ..., blake3: _Optional[bytes] = ..., generation: _Optional[int] = ..., commit_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., replayed: _Optional[bool] = ..., duplicate: _Optional[bool] = ...) -> None: ...
+
+class KeyHolder(_message.Message):
+    __slots__ = ("object_key", "generation", "session_id", "state", "size", "blake3", "commit_time", "foreign")
+    OBJECT_KEY_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    BLAKE3_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_TIME_FIELD_NUMBER: _ClassVar[int]
+    FOREIGN_FIELD_NUMBER: _ClassVar[int]
+    object_key: str
+    generation: int
+    session_id: str
+    state: SessionState
+    size: int
+    blake3: bytes
+    commit_time: _timestamp_pb2.Timestamp
+    foreign: bool
+    def __init__(self, object_key: _Optional[str] = ..., generation: _Optional[int] = ..., session_id: _Optional[str] = ..., state: _Optional[_Union[SessionState, str]] = ..., size: _Optional[int] = ..., blake3: _Optional[bytes] = ..., commit_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., foreign: _Optional[bool] = ...) -> None: ...
