@@ -91,14 +91,22 @@ fix: $(LINT_READY) ## Let ruff mend what it can
 
 PROTO_FILES := $(wildcard protos/sealane/v1/*.proto)
 
+# The wire as it was last agreed on. `make protos` renews it, but never over a change that breaks clients.
+PROTO_IMAGE := protos/sealane_v1.binpb
+BUILD_IMAGE := $(BIN)/buf build protos --as-file-descriptor-set --exclude-source-info
+
 .PHONY: protos
-protos: $(STAMPS)/sealane $(PROTOS_READY) ## Generate sealane/v1 from protos/
+protos: $(STAMPS)/sealane $(PROTOS_READY) ## Generate sealane/v1 from protos/ (BREAKING=1 where clients are meant to break)
+	@$(if $(BREAKING),,$(BIN)/buf breaking protos --against $(PROTO_IMAGE))
+	@$(BUILD_IMAGE) -o $(PROTO_IMAGE)
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --grpc_python_out=. --pyi_out=. $(PROTO_FILES)
 
 .PHONY: check-protos
-check-protos: $(STAMPS)/sealane $(PROTOS_READY) ## buf lint, buf format, and generated code as committed
+check-protos: $(STAMPS)/sealane $(PROTOS_READY) ## buf lint, format, breaking; image and generated code as committed
 	@$(BIN)/buf lint protos
 	@$(BIN)/buf format --diff --exit-code protos
+	@$(BIN)/buf breaking protos --against $(PROTO_IMAGE)
+	@$(BUILD_IMAGE) -o -#format=binpb | cmp --silent - $(PROTO_IMAGE) || { echo "$(PROTO_IMAGE) is not what protos/ says: make protos"; exit 1; }
 	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
 	  $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out="$$tmp" --grpc_python_out="$$tmp" --pyi_out="$$tmp" $(PROTO_FILES); \
 	  cp sealane/v1/__init__.py "$$tmp/sealane/v1/"; \
