@@ -53,6 +53,13 @@ class _Upload:
 @click.option(
     "--parallel", type=click.IntRange(1, 64), default=4, show_default=True, help="Streams at once, a connection each."
 )
+@click.option(
+    "--limit-rate",
+    "max_bytes_per_second",
+    callback=quantities.rate,
+    metavar="RATE",
+    help="Send at most so much a second, over all streams: 512K, 20MiB/s.",
+)
 @click.option("--chunk-size", callback=quantities.size, metavar="SIZE", help="A power of two.  [default: the server's]")
 @click.option("--size", callback=quantities.size, metavar="SIZE", help="How much will come from -, if you know.")
 @click.option("--content-type", help="Content type to store.  [default: application/octet-stream]")

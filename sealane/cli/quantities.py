@@ -24,6 +24,16 @@ def size(_: click.Context, __: click.Parameter, value: str | None) -> int | None
     return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
 
 
+def rate(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Bytes a second: a size, with or without ``/s`` behind it."""
+    from sealane.client.streams import MIN_RATE
+
+    found = size(context, parameter, None if value is None else value.strip().removesuffix("/s"))
+    if found is not None and found < MIN_RATE:
+        raise click.BadParameter(f"{value!r} is less than {MIN_RATE >> 10} KiB/s: servers give up on slower streams.")
+    return found
+
+
 def duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
     """Seconds; or a number with s, m, h or d behind it."""
     if value is None:

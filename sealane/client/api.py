@@ -108,6 +108,7 @@ class Client:
         chunk_size: int | None = None,
         parallel: int = 4,
         chunks_per_stream: int = 16,
+        max_bytes_per_second: float | None = None,
         journal: JournalChoice = None,
         resume: bool = True,
         request_id: str | None = None,
@@ -129,12 +130,14 @@ class Client:
         repeatable under a name of the caller's own: these two use no journal.
 
         ``progress`` is called on the event loop with a :class:`~sealane.client.Progress`; ``stream_options`` replaces
-        ``parallel`` and ``chunks_per_stream`` and tunes time-outs.
+        ``parallel``, ``chunks_per_stream`` and ``max_bytes_per_second`` (of all streams) and tunes time-outs.
 
         Raises SealaneError (SourceChanged and GaveUp among them), OSError of the source or of a journal named
         by the caller, ValueError for a size that is not the source's.
         """
-        options = stream_options or StreamOptions(parallel=parallel, chunks_per_stream=chunks_per_stream)
+        options = stream_options or StreamOptions(
+            parallel, chunks_per_stream, max_bytes_per_second=max_bytes_per_second
+        )
         request = UploadRequest(
             filename=filename,
             size=size,

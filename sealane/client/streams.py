@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sealane.client.backoff import Backoff
 from sealane.client.connections import Connections
 from sealane.client.errors import ChunkCorrupt, GaveUp, PeerUnavailable, SealaneError, SessionSealed, is_transient
 from sealane.client.frames import frames, header
 from sealane.client.ledger import Ledger
+from sealane.client.rate_limit import RateLimit
 from sealane.client.stream_call import StreamEnded, UploadStream
 from sealane.domain.limits import Limits
 
@@ -43,6 +44,8 @@ class Chunk:
 STREAM_SECONDS = 1800.0
 SLOWEST_BYTES_PER_SECOND = 16 * 1024
 """Ingest's default ``stream_min_rate``: a chunk that comes faster must land before its stream's deadline."""
+MIN_RATE = 2 * SLOWEST_BYTES_PER_SECOND
+"""The lowest limit that an upload can be given: bytes a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,32 @@ class StreamOptions:
     stall_seconds: float = 120.0
     """A server that takes no frame for so long is left."""
     frame_bytes: int = MAX_FRAME_BYTES
+    max_bytes_per_second: float | None = None
+    """Of all streams together; None: as fast as it goes. At least MIN_RATE."""
+
+    def __post_init__(self) -> None:
+        if self.max_bytes_per_second is not None and self.max_bytes_per_second < MIN_RATE:
+            raise ValueError(f"max_bytes_per_second is at least {MIN_RATE}: servers give up on slower streams")
+
+    def fitted(self, chunk_size: int) -> StreamOptions:
+        """These options, with as many streams, chunks a stream and bytes a frame as the rate allows.
+
+        Every stream must stay well above the rate at which a server gives it up, say something every second, and get
+        its chunks over within its deadline.
+        """
+        rate = self.max_bytes_per_second
+        if rate is None:
+            return self
+        parallel = min(self.parallel, int(rate // MIN_RATE))
+        each = rate / parallel
+        return replace(
+            self,
+            parallel=parallel,
+            frame_bytes=min(self.frame_bytes, int(each)),
+            chunks_per_stream=min(
+                self.chunks_per_stream, max(1, int(each * self.seconds(chunk_size) / 2 / chunk_size))
+            ),
+        )
 
     def seconds(self, chunk_size: int) -> float:
         """The deadline of one stream of chunks of ``chunk_size`` bytes. The server may have a lower limit."""
@@ -113,6 +142,8 @@ class Lanes:
         self._request_id = request_id
         self._coverage = coverage
         self._reread = reread
+        rate = options.max_bytes_per_second
+        self._rate_limit = None if rate is None else RateLimit(rate)
 
     async def run(self, lane: int, queue: asyncio.Queue[Chunk | None], *, forced: bool = False) -> None:
         """Send what comes out of ``queue`` until a None comes, which stays in it and so ends every lane.
@@ -191,6 +222,8 @@ class Lanes:
             chunk.buffer = self._buffers.take()
             chunk.data = await self._reread(chunk, chunk.buffer)
         for count, message in frames(chunk.index, chunk.data, chunk.digest, self._options.frame_bytes):
+            if self._rate_limit is not None:
+                await self._rate_limit.take(count)
             await call.send(message)
             flight.size += count
             self._ledger.sent(count)

@@ -115,7 +115,8 @@ class Transfer:
         )
 
     def _fit(self, options: StreamOptions, max_memory: int) -> tuple[StreamOptions, int]:
-        """The options and the queue's length that memory allows."""
+        """The options and the queue's length that rate and memory allow."""
+        options = options.fitted(self._session.chunk_size)
         if self._seekable is not None:
             return options, options.parallel
         # One chunk in the reader's hand, one in the queue, the others held by the lanes until acknowledged.

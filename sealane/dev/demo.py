@@ -1,9 +1,10 @@
 """The main job on real input, with a crash in its middle: ``python -m sealane.dev.demo [--file PATH]``, ``make demo``.
 
 Real processes throughout: SeaweedFS, ingest, assembly, and the ``sealane`` and ``grpcurl`` commands as a user runs
-them. Nothing here waits for seconds: ingest is killed when the store holds the second chunk. The object is read back
-through plain S3, with no code of sealane's services between, and compared byte by byte. Exit code 0 only if every
-comparison held; nothing is left running and nothing on disk either way.
+them. Nothing here waits for seconds: the upload has a rate limit, so that its middle is long, and ingest is killed when
+the store holds the second chunk. The object is read back through plain S3, with no code of sealane's services between,
+and compared byte by byte. Exit code 0 only if every comparison held; nothing is left running and nothing on disk either
+way.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ MIN_DEFAULT_BYTES = 40_000_000
 KILL_AT_CHUNKS = 2
 MIN_BYTES = 3 * (8 << 20) + 1
 """A fourth chunk, at the server's smallest chunk size: something is left to send when the second is stored."""
+SENDING_SECONDS = 15
+"""The shortest time that the upload can take, by its rate limit, and so how long there is a middle to be killed in."""
+PARALLEL = 2
+"""As many streams share the limit evenly, so that two chunks are stored while all others are to come."""
 _PIECE = 1 << 20
 _SESSION = re.compile(r"\bsession\s+([0-9a-f]{32})\b")
 _PATIENCE_SECONDS = 120.0
@@ -50,7 +55,9 @@ class _Put:
     """A running ``sealane put``, whose session is known once it has said it."""
 
     def __init__(self, file: Path, endpoints: list[str], journal: Path, narrator: Narrator) -> None:
-        argv = [sys.executable, "-m", "sealane.cli", "put", str(file), "--journal", str(journal), *endpoints]
+        words = ["put", str(file), "--parallel", str(PARALLEL), "--limit-rate", f"{_limit(file) >> 10}K"]
+        narrator.command("sealane", *words)
+        argv = [sys.executable, "-m", "sealane.cli", *words, "--journal", str(journal), *endpoints]
         self._narrator = narrator
         self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self._named = threading.Event()
@@ -88,6 +95,11 @@ class _Put:
             self._process.wait()
 
 
+def _limit(file: Path) -> int:
+    """Bytes a second that let the upload of ``file`` take SENDING_SECONDS at least."""
+    return file.stat().st_size // SENDING_SECONDS
+
+
 def default_file() -> Path:
     """The largest real file of at least 40 MB that the set-up has surely brought along: a program or a library."""
     found = [weed_program()]
@@ -120,7 +132,6 @@ def run(file: Path, narrator: Narrator) -> None:
         narrator.say(f"ingest {ingest.address} (pid {ingest.pid}), assembly {assembly.address} (pid {assembly.pid})")
 
         narrator.step(f"Upload {file} ({size:,} bytes), and kill ingest in the middle")
-        narrator.command("sealane", "put", str(file))
         put = _Put(file, endpoints, directory / "journal", narrator)
         scope.callback(put.end)
         session = put.await_session()

@@ -15,7 +15,7 @@ import pytest
 from blake3 import blake3
 from client_world import KIB, TINY_FRAMES, World, content, options, world
 
-from sealane.client import Phase, Progress, SourceChanged, UploadResult
+from sealane.client import Phase, Progress, SourceChanged, UploadResult, streams
 from sealane.client.errors import InvalidFilename, PeerUnavailable
 from sealane.client.streams import Buffers
 
@@ -294,3 +294,27 @@ async def test_chunks_in_memory_stay_within_their_bound(here: World, monkeypatch
         made = 0
         await client.upload(pieces(), stream_options=TINY_FRAMES)
         assert made <= 8  # of 4 KiB
+
+
+async def test_a_limit_lets_every_frame_of_every_stream_through_the_same_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How the gate paces is tested in virtual time (tests/unit/test_client_rate_limit.py)."""
+    taken: list[int] = []
+
+    class Gate:
+        def __init__(self, bytes_per_second: float) -> None:
+            assert bytes_per_second == 1 << 20
+
+        async def take(self, count: int) -> None:
+            taken.append(count)
+
+    monkeypatch.setattr(streams, "RateLimit", Gate)
+    async with world(tmp_path) as here, here.client() as client:
+        result = await client.upload(
+            content(9 * KIB + 5), filename="a", parallel=3, chunk_size=KIB, max_bytes_per_second=1 << 20
+        )
+        free = await client.upload(content(9 * KIB + 5), filename="a", chunk_size=KIB)
+    assert free.digest == result.digest
+    assert sum(taken) == result.bytes_sent == 9 * KIB + 5
+    assert len(taken) == here.ingest.trouble.frames // 2 == 10
