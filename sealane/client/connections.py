@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar
 
 import grpc
 from grpc import aio
 
 from sealane.client.backoff import Backoff, BackoffPolicy
-from sealane.client.errors import DeadlineExceeded, SealaneError, is_transient, translate
+from sealane.client.errors import ClientClosed, DeadlineExceeded, SealaneError, is_transient, translate
 from sealane.client.stream_call import UploadStream
 from sealane.rpc.channel import channel
 from sealane.rpc.status import REQUEST_ID_KEY
@@ -31,7 +31,7 @@ Metadata = Sequence[tuple[str, str]]
 
 
 class Connections:
-    """Opened on first use, on the running loop; closed once."""
+    """Opened on first use, on the running loop; closed once, and then every use raises ClientClosed."""
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Connections:
         self._metadata = tuple(metadata)
         self._policy = policy
         self._rng = rng
+        self._closed = asyncio.Event()
         self._lanes: list[aio.Channel] = []
         self._ingest_channel: aio.Channel | None = None
         self._assembly_channel: aio.Channel | None = None
@@ -60,6 +61,7 @@ class Connections:
         """The generated stub of ingest. Not on a lane's channel: there a replica's turn would come with every other
         call, and a stream could meet the same one, the one that drains, again and again.
         """
+        self._check_open()
         if self._ingest is None:
             self._ingest_channel = channel(self.ingest_target, credentials=self._credentials)
             self._ingest = ingest_service_pb2_grpc.IngestServiceStub(self._ingest_channel)  # type: ignore[no-untyped-call]  # generated
@@ -68,6 +70,7 @@ class Connections:
     @property
     def assembly(self) -> Any:
         """The generated stub of assembly."""
+        self._check_open()
         if self._assembly is None:
             self._assembly_channel = channel(self._assembly_target, credentials=self._credentials)
             self._assembly = assembly_service_pb2_grpc.AssemblyServiceStub(self._assembly_channel)  # type: ignore[no-untyped-call]  # generated
@@ -106,9 +109,11 @@ class Connections:
         until = None if timeout is None else loop.time() + timeout
         backoff = self.backoff()
         while True:
+            self._check_open()
             seconds = attempt_seconds if until is None else min(attempt_seconds, max(0.001, until - loop.time()))
             try:
-                return await call(request, timeout=seconds, metadata=self._with(request_id))
+                with self._cut_by_close():
+                    return await call(request, timeout=seconds, metadata=self._with(request_id))
             except grpc.RpcError as raised:
                 error = translate(raised)
             if not is_transient(error):
@@ -118,7 +123,7 @@ class Connections:
                 raise error
             if on_retry is not None:
                 on_retry()
-            await asyncio.sleep(pause)
+            await self.pause(pause)
 
     async def stream(
         self,
@@ -137,8 +142,9 @@ class Connections:
         try:
             while True:
                 try:
-                    async with asyncio.timeout(stall_seconds):
-                        message = await anext(each, None)
+                    with self._cut_by_close():
+                        async with asyncio.timeout(stall_seconds):
+                            message = await anext(each, None)
                 except TimeoutError:
                     raise DeadlineExceeded(f"The server said nothing for {stall_seconds:.0f} s.") from None
                 if message is None:
@@ -173,10 +179,20 @@ class Connections:
             pause = backoff.next_pause(error)
             if until is not None and loop.time() + pause >= until:
                 raise error
-            await asyncio.sleep(pause)
+            await self.pause(pause)
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep between two tries. A close wakes the sleeper."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
+        except TimeoutError:
+            return
+        raise ClientClosed()
 
     async def close(self) -> None:
-        """Close every connection; calls in progress end."""
+        """Close every connection; calls in progress and pauses between tries end with ClientClosed."""
+        self._closed.set()
         channels = [*self._lanes, self._ingest_channel, self._assembly_channel]
         self._lanes = []
         self._ingest_channel = self._assembly_channel = self._ingest = self._assembly = None
@@ -184,7 +200,23 @@ class Connections:
             if each is not None:
                 await each.close()
 
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise ClientClosed()
+
+    @contextmanager
+    def _cut_by_close(self) -> Iterator[None]:
+        """Closing a channel cancels its calls: an awaiting task that nobody cancelled is told what happened."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if not self._closed.is_set() or (caller is not None and caller.cancelling()):
+                raise
+            raise ClientClosed() from None
+
     def _lane(self, lane: int) -> aio.Channel:
+        self._check_open()
         while len(self._lanes) <= lane:
             self._lanes.append(channel(self.ingest_target, credentials=self._credentials, own_connection=True))
         return self._lanes[lane]

@@ -1,7 +1,8 @@
 """What the SDK raises: the server's own errors as the same classes, and the few that only a client can have.
 
-``except SealaneError`` catches everything of sealane. :class:`SourceChanged` and :class:`GaveUp` are made here;
-all others are what the server said (docs/clients.md has the table of what to do about each).
+``except SealaneError`` catches everything of sealane. :class:`SourceChanged`, :class:`GaveUp` and
+:class:`ClientClosed` are made here; all others are what the server said (docs/clients.md has the table of what to do
+about each).
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ __all__ = [
     "ChunkError",
     "ChunkNeeded",
     "ChunkOutOfRange",
+    "ClientClosed",
     "CoverageIncomplete",
     "DeadlineExceeded",
     "DigestMismatch",
@@ -111,6 +113,13 @@ class SessionMismatch(SourceChanged):
     """The session that was to be resumed holds other bytes than the source has, or was made for another size."""
 
 
+class ClientClosed(PeerUnavailable):
+    """The client was closed while the call was under way, or before. An upload has its journal to be resumed by."""
+
+    def __init__(self) -> None:
+        super().__init__("The client was closed.", retry_after=0.0)
+
+
 class GaveUp(DeadlineExceeded):
     """No progress for as long as the caller's patience lasts. Nothing is lost: the same upload resumes.
 
@@ -129,7 +138,7 @@ class GaveUp(DeadlineExceeded):
 
 def is_transient(error: SealaneError) -> bool:
     """Whether the same request may succeed later (protocol.md section 10)."""
-    return isinstance(error, RetryLater | DeadlineExceeded) and not isinstance(error, GaveUp)
+    return isinstance(error, RetryLater | DeadlineExceeded) and not isinstance(error, GaveUp | ClientClosed)
 
 
 def translate(error: grpc.RpcError) -> SealaneError:

@@ -7,7 +7,7 @@ import concurrent.futures
 from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
-from sealane.client.errors import PeerUnavailable
+from sealane.client.errors import ClientClosed
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class ThreadCall(Generic[T]):
 
     def _settle(self, task: asyncio.Task[T]) -> None:
         if task.cancelled() and self._closed:
-            self.outcome.set_exception(PeerUnavailable("The client was closed.", retry_after=0.0))
+            self.outcome.set_exception(ClientClosed())
         elif task.cancelled():
             self.outcome.set_exception(concurrent.futures.CancelledError())
         elif (error := task.exception()) is not None:

@@ -41,4 +41,4 @@ async def verify_object(
         except SealaneError as error:
             if not is_transient(error):
                 raise
-            await backoff.pause(error)
+            await connections.pause(backoff.next_pause(error))
