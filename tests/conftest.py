@@ -1,4 +1,4 @@
-"""Fixtures that every kind of test shares: one real store for the whole run, and a bucket of its own for each test."""
+"""What every kind of test shares: one real store for a run (for each core of it), a bucket of its own for each test."""
 
 from __future__ import annotations
 
@@ -11,6 +11,23 @@ import urllib3
 from minio import Minio
 
 from sealane.dev.seaweed import SeaweedFS
+
+HERE = Path(__file__).parent
+LONGEST_FIRST = ("e2e", "chaos", "simulation", "model", "hostile", "contract")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread over both cores (``-n 2 --dist loadgroup``), a file's tests stay together, as do those that share the one
+    cluster; and what waits for processes comes first, so that it ends while the rest still has something to do."""
+
+    def room(item: pytest.Item) -> int:
+        folder = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
+        return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    for item in items:
+        shares_the_cluster = "cluster" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("cluster" if shares_the_cluster else item.path.stem))
+    items.sort(key=room)  # stable: the order within a folder stays
 
 
 @pytest.fixture(scope="session", autouse=True)
