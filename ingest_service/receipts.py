@@ -16,6 +16,7 @@ from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.limits import ChunkPlan
 from sealane.store import keys
 from sealane.store.deadline import Deadline
+from sealane.store.port import ListedObject
 from sealane.store.retry import RetryingStore
 
 MANY = 1000
@@ -35,7 +36,7 @@ class Receipts:
         cursor: str | None = None
         while True:
             page = await self._store.list_objects(prefix, deadline, cursor=cursor)
-            yield [_parse(prefix, listed.key) for listed in page.objects]
+            yield [_parse(prefix, listed) for listed in page.objects]
             cursor = page.cursor
             if cursor is None:
                 return
@@ -47,7 +48,7 @@ class Receipts:
         """Every receipt of one chunk: more than one if it was stored more than once."""
         directory = keys.receipts_prefix(tenant, session)
         prefix = keys.receipts_prefix(tenant, session, index)
-        return [_parse(directory, listed.key) async for listed in self._store.list_all(prefix, deadline)]
+        return [_parse(directory, listed) async for listed in self._store.list_all(prefix, deadline)]
 
     async def put(self, tenant: Tenant, session: SessionId, receipt: Receipt, deadline: Deadline) -> None:
         """Step 6. Only once this has ended is the chunk stored."""
@@ -65,7 +66,8 @@ class Receipts:
         return await loop.run_in_executor(self._executor, coverage, receipts, plan)
 
 
-def _parse(prefix: str, key: str) -> Receipt:
+def _parse(prefix: str, listed: ListedObject) -> Receipt:
+    key = listed.key
     if not key.startswith(prefix) or "/" in key[len(prefix) :]:
         raise BadRecord(private=f"among the receipts there is {key!r}")
-    return keys.parse_receipt(key)
+    return keys.parse_receipt(key, listed.last_modified)

@@ -16,7 +16,7 @@ from sealane.domain import ids
 from sealane.domain.errors import BadRecord, InvalidPageToken, InvalidRequest, SessionNotFound
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.limits import Limits
-from sealane.domain.records import b64, unb64
+from sealane.domain.record_fields import b64, unb64
 from sealane.domain.states import SessionState
 from sealane.domain.views import SessionView
 from sealane.logs import get_logger

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,6 +43,8 @@ class Receipt:
     chaining_value: bytes
     sha256: bytes
     etag: str
+    store_time: datetime | None = field(default=None, compare=False)
+    """When it was written, by the store's clock; None where nobody asked the store."""
 
     @property
     def part_number(self) -> int:

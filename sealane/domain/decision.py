@@ -7,9 +7,11 @@ finishing it needs: parameters, upload id, and the whole part list.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sealane.domain.chunks import Receipt
 from sealane.domain.errors import (
@@ -22,19 +24,19 @@ from sealane.domain.errors import (
     SessionSealed,
 )
 from sealane.domain.limits import MAX_PARTS, ChunkPlan
-from sealane.domain.records import (
+from sealane.domain.record_fields import (
     MAX_CHUNK_BYTES,
+    MAX_GENERATION,
     MAX_OBJECT_BYTES,
-    DeletedRecord,
-    DoneRecord,
     Fields,
-    LostRecord,
-    SessionRecord,
     b64,
     digest32,
     encode,
     sound_text,
+    time_text,
+    versioned,
 )
+from sealane.domain.records import DeletedRecord, DoneRecord, LostRecord, SessionRecord
 from sealane.domain.states import SessionState
 
 
@@ -75,10 +77,25 @@ class DecidedPart:
 
 
 @dataclass(frozen=True, slots=True)
+class DuplicateAnswer:
+    """What a session answers whose key held the same bytes already: the holder's object, durable since (section 8)."""
+
+    session_id: str
+    """The holder."""
+    generation: int
+    etag: str
+    size: int
+    blake3: bytes
+    committed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """decision.json. ``parameters``, ``upload_id`` and ``parts`` only with COMMIT, one part per chunk in order.
+    """decision.json. ``upload_id`` and ``parts`` only with COMMIT, one part per chunk in order.
 
     An object without chunks has one empty part: ``parts`` then has one row and ``parameters.chunk_count`` is 0.
+    ``parameters`` with COMMIT and DUPLICATE. At a chosen key a COMMIT is generation ``generation`` of it, as the
+    session's claim says. A COMMIT of a tombstone session has no parameters and no parts.
     """
 
     session_id: str
@@ -86,6 +103,10 @@ class Decision:
     parameters: CommitParameters | None = None
     upload_id: str = ""
     parts: Sequence[DecidedPart] = ()
+    generation: int = 0
+    answer: DuplicateAnswer | None = None
+    """With DUPLICATE."""
+    tombstone: bool = False
 
     def accepts(self, index: int, length: int, blake3: bytes) -> bool:
         """True if this chunk is the decision's own: it may be sent again to mend an overwritten part (section 4, 1)."""
@@ -96,33 +117,58 @@ class Decision:
         part = self.parts[index]
         return part.length == length and hmac.compare_digest(part.blake3, blake3)
 
-    def encode(self) -> bytes:
+    def values(self) -> dict[str, object]:
+        """As decision.json has them, and as a claim proposes them (section 8)."""
         values: dict[str, object] = {"session_id": self.session_id, "outcome": self.outcome.value}
         if self.parameters is not None:
             values |= {
                 "chunk_count": self.parameters.chunk_count,
                 "size": self.parameters.size,
                 "blake3": b64(self.parameters.blake3),
+            }
+        if self.outcome is Outcome.COMMIT and not self.tombstone:
+            values |= {
                 "upload_id": self.upload_id,
                 # [etag, sha256, blake3, length] of part 1, 2, …: a row each keeps 10,000 parts under 2 MB.
                 "parts": [[p.etag, b64(p.sha256), b64(p.blake3), p.length] for p in self.parts],
             }
-        return encode("decision", values)
+        if self.generation:
+            values["generation"] = self.generation
+        if self.tombstone:
+            values["tombstone"] = True
+        if self.answer is not None:
+            values["answer"] = {
+                "session_id": self.answer.session_id,
+                "generation": self.answer.generation,
+                "etag": self.answer.etag,
+                "committed_at": time_text(self.answer.committed_at),
+            }
+        return values
+
+    def encode(self) -> bytes:
+        return encode("decision", self.values())
 
     @classmethod
-    def parse(cls, body: bytes) -> Decision:
+    def parse(cls, body: bytes | Mapping[str, Any]) -> Decision:
         f = Fields("decision", body)
         try:
             outcome = Outcome(f.text("outcome"))
         except ValueError as error:
             raise f.bad("outcome") from error
-        if outcome is not Outcome.COMMIT:
+        if outcome in (Outcome.ABORT, Outcome.EXPIRE):
             return cls(session_id=f.text("session_id"), outcome=outcome)
+        generation = f.whole("generation", minimum=1, maximum=MAX_GENERATION) if f.has("generation") else 0
+        if f.true("tombstone"):
+            if outcome is not Outcome.COMMIT or not generation:
+                raise f.bad("tombstone")
+            return cls(f.text("session_id"), outcome, generation=generation, tombstone=True)
         parameters = CommitParameters(
             chunk_count=f.whole("chunk_count", maximum=MAX_PARTS),
             size=f.whole("size", maximum=MAX_OBJECT_BYTES),
             blake3=f.digest("blake3"),
         )
+        if outcome is Outcome.DUPLICATE:
+            return cls(f.text("session_id"), outcome, parameters, answer=_answer(f, parameters))
         parts: list[DecidedPart] = []
         for row in f.items("parts"):
             try:
@@ -135,7 +181,7 @@ class Decision:
             parts.append(part)
         if len(parts) != max(1, parameters.chunk_count) or sum(p.length for p in parts) != parameters.size:
             raise f.bad("parts")
-        return cls(f.text("session_id"), outcome, parameters, f.text("upload_id"), tuple(parts))
+        return cls(f.text("session_id"), outcome, parameters, f.text("upload_id"), tuple(parts), generation)
 
     @classmethod
     def commit(
@@ -144,6 +190,18 @@ class Decision:
         """The decision to commit ``receipts``, one per chunk, in order of their indexes."""
         parts = tuple(DecidedPart(r.etag, r.sha256, r.blake3, r.length) for r in receipts)
         return cls(session_id, Outcome.COMMIT, parameters, upload_id, parts)
+
+
+def _answer(f: Fields, parameters: CommitParameters) -> DuplicateAnswer:
+    answer = Fields("answer", versioned("answer", {**f.record("answer")}))
+    return DuplicateAnswer(
+        session_id=answer.text("session_id"),
+        generation=answer.whole("generation", minimum=1, maximum=MAX_GENERATION),
+        etag=answer.text("etag"),
+        size=parameters.size,
+        blake3=parameters.blake3,
+        committed_at=answer.time("committed_at"),
+    )
 
 
 @dataclass(frozen=True, slots=True)

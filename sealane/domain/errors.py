@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from sealane.domain.chunks import ChunkDigests, ChunkRange
 from sealane.domain.states import SessionState
+
+if TYPE_CHECKING:
+    from sealane.domain.views import KeyHolder
 
 
 class Reason(StrEnum):
@@ -27,6 +30,7 @@ class Reason(StrEnum):
     INVALID_STREAM = "INVALID_STREAM"
     INVALID_SIZE = "INVALID_SIZE"
     INVALID_PAGE_TOKEN = "INVALID_PAGE_TOKEN"  # noqa: S105 - a reason, not a secret
+    INVALID_OBJECT_KEY = "INVALID_OBJECT_KEY"
     UNAUTHENTICATED = "UNAUTHENTICATED"
     PERMISSION_DENIED = "PERMISSION_DENIED"
     SESSION_NOT_FOUND = "SESSION_NOT_FOUND"
@@ -36,17 +40,20 @@ class Reason(StrEnum):
     CHUNK_OUT_OF_RANGE = "CHUNK_OUT_OF_RANGE"
     COVERAGE_INCOMPLETE = "COVERAGE_INCOMPLETE"
     DIGEST_MISMATCH = "DIGEST_MISMATCH"
+    GENERATION_MISMATCH = "GENERATION_MISMATCH"
     REQUEST_ID_USED = "REQUEST_ID_USED"
     SESSION_SEALED = "SESSION_SEALED"
     SESSION_ABORTED = "SESSION_ABORTED"
     SESSION_EXPIRED = "SESSION_EXPIRED"
     SESSION_NOT_COMMITTED = "SESSION_NOT_COMMITTED"
+    DELETE_UNSUPPORTED = "DELETE_UNSUPPORTED"
     OVERLOADED = "OVERLOADED"
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
     DRAINING = "DRAINING"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     PEER_UNAVAILABLE = "PEER_UNAVAILABLE"
+    KEY_COOLING = "KEY_COOLING"
     SESSION_LOST = "SESSION_LOST"
     OBJECT_CORRUPT = "OBJECT_CORRUPT"
     INTERNAL = "INTERNAL"
@@ -108,6 +115,12 @@ class InvalidSize(InvalidRequest):
 
 class InvalidPageToken(InvalidRequest):
     reason = Reason.INVALID_PAGE_TOKEN
+
+
+class InvalidObjectKey(InvalidRequest):
+    """No key that a caller may choose: see :func:`sealane.domain.ids.object_key`, and docs/adr/0007."""
+
+    reason = Reason.INVALID_OBJECT_KEY
 
 
 # --- identity ---
@@ -195,6 +208,50 @@ class SessionLost(SealaneError):
     def __init__(
         self,
         message: str = "The store lost bytes of this session that it had acknowledged. Upload again in a new session.",
+        *,
+        private: str = "",
+    ) -> None:
+        super().__init__(message, private=private)
+
+
+# --- keys that callers choose ---
+
+
+class GenerationMismatch(SealaneError):
+    """The key is taken, or its generation moved. ``holder`` as it was at that moment; None: the key is vacant."""
+
+    reason = Reason.GENERATION_MISMATCH
+
+    def __init__(self, message: str, *, holder: KeyHolder | None = None, private: str = "") -> None:
+        super().__init__(message, private=private)
+        self.holder = holder
+
+    @classmethod
+    def of(cls, object_key: str, wanted: int | None, holder: KeyHolder | None) -> GenerationMismatch:
+        """``wanted``: the generation to replace, 0 for none, or None for any."""
+        name = repr(object_key if len(object_key) <= 100 else object_key[:99] + "…")
+        if holder is None:
+            return cls(f"The key {name} is vacant; generation {wanted} was to be replaced.")
+        if holder.foreign:
+            return cls(
+                f"At the key {name} there is an object that sealane did not write; none of its replaces it.",
+                holder=holder,
+            )
+        undecided = ", which is not decided yet" if holder.state is SessionState.OPEN else ""
+        expected = "none was expected" if wanted == 0 else f"{wanted} was to be replaced"
+        return cls(
+            f"The key {name} has generation {holder.generation}, of session {holder.session_id}{undecided}; "
+            f"{expected}.",
+            holder=holder,
+        )
+
+
+class DeleteUnsupported(SealaneError):
+    reason = Reason.DELETE_UNSUPPORTED
+
+    def __init__(
+        self,
+        message: str = "This server can't delete an object at a chosen key safely. Nothing was changed.",
         *,
         private: str = "",
     ) -> None:
@@ -410,6 +467,14 @@ class PeerUnavailable(RetryLater):
         return cls(
             f"The other service, {service}, does not answer. Nothing is lost: repeat the request.", private=private
         )
+
+
+class KeyCooling(RetryLater):
+    """The key's last object was deleted less than an hour ago; ``retry_after`` says when the key may be used again."""
+
+    reason = Reason.KEY_COOLING
+    default_message = "The object at this key was deleted less than an hour ago. The key can't be used again yet."
+    default_retry_after = 3600.0
 
 
 class DeadlineExceeded(SealaneError):

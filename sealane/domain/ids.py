@@ -11,7 +11,14 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import NewType
 
-from sealane.domain.errors import InvalidDigest, InvalidFilename, InvalidMetadata, InvalidRequest, InvalidSessionId
+from sealane.domain.errors import (
+    InvalidDigest,
+    InvalidFilename,
+    InvalidMetadata,
+    InvalidObjectKey,
+    InvalidRequest,
+    InvalidSessionId,
+)
 
 SessionId = NewType("SessionId", str)
 """32 lower-case hex digits, 128 random bits, never reused."""
@@ -26,6 +33,12 @@ DIGEST_BYTES = 32
 DEFAULT_FILENAME = "object"
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 MAX_FILENAME_BYTES = 255
+MAX_KEY_BYTES = 1024
+"""Of a whole key, the tenant's prefix included: S3's own bound."""
+MAX_SEGMENT_BYTES = 255
+"""Of a key between two "/": what stores that keep keys in folders allow."""
+RESERVED_SEGMENTS = frozenset({"by-session", ".sealane"})
+"""First segments of sealane's own: objects at keys of their sessions' own, and the records."""
 MAX_REQUEST_ID_CHARS = 128
 MAX_CONTENT_TYPE_CHARS = 255
 MAX_METADATA_BYTES = 1536
@@ -84,6 +97,45 @@ def filename(text: str) -> str:
     if size > MAX_FILENAME_BYTES:
         raise InvalidFilename(f"filename has {size} bytes of UTF-8; at most {MAX_FILENAME_BYTES}.", field="filename")
     return text
+
+
+def object_key(text: str, tenant: Tenant) -> str:
+    """A key that a caller chose, relative to the tenant's prefix (section 11). Empty is not one: ask first.
+
+    Never repaired: a key that is spelt in two ways would be two keys, or one that nobody asked for.
+    """
+
+    def refuse(why: str) -> InvalidObjectKey:
+        return InvalidObjectKey(f"object_key {why}.", field="object_key")
+
+    if text == "":
+        raise refuse("must not be empty")
+    if any(unicodedata.category(c) in _BAD_CATEGORIES for c in text):
+        raise refuse("must not have control, format, surrogate or unassigned characters")
+    if "\\" in text:
+        raise refuse("must not have a backslash")
+    if not unicodedata.is_normalized("NFC", text):
+        raise refuse("must be in Unicode normal form C")
+    size = len(f"{tenant}/{text}".encode())
+    if size > MAX_KEY_BYTES:
+        raise refuse(f"has {size} bytes of UTF-8 with the tenant's prefix; at most {MAX_KEY_BYTES}")
+    segments = text.split("/")
+    for segment in segments:
+        if segment in ("", ".", ".."):
+            raise refuse("must not have empty, '.' or '..' segments, nor begin or end with '/'")
+        if segment != segment.strip():
+            raise refuse("must not have segments that begin or end with white space")
+        if len(segment.encode()) > MAX_SEGMENT_BYTES:
+            raise refuse(f"has a segment of {len(segment.encode())} bytes of UTF-8; at most {MAX_SEGMENT_BYTES}")
+    if segments[0] in RESERVED_SEGMENTS:
+        raise refuse(f"must not be at or under '{segments[0]}', which is sealane's own")
+    return text
+
+
+def folders(key: str) -> list[str]:
+    """The folders that ``key`` lies in, the outermost first: of ``a/b/c``, ``a`` and ``a/b``."""
+    segments = key.split("/")
+    return ["/".join(segments[:depth]) for depth in range(1, len(segments))]
 
 
 def content_type(text: str) -> str:

@@ -6,140 +6,30 @@ deterministic, so that two writers of the same facts write the same bytes.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Self, TypeGuard
+from datetime import datetime
+from typing import Self
 
-from sealane.domain.errors import BadRecord
-
-VERSION = 1
-"""A record of another version is not understood, and decides nothing: roll forward the software first."""
-MAX_TEXT_BYTES = 4096
-"""UTF-8 bytes of one text in a record. Keys have 1,024; upload ids are the store's, and opaque."""
-MAX_TTL_SECONDS = 366 * 24 * 3600
-MAX_CHUNK_BYTES = 1 << 32
-"""The largest power of two that S3 takes as one part (5 GiB)."""
-MAX_OBJECT_BYTES = 10_000 * MAX_CHUNK_BYTES
-_YEARS = range(1970, 9000)
-"""So far from datetime's own ends that a ttl or a retention can be added to any time that was read."""
-
-
-def b64(value: bytes) -> str:
-    """base64url without padding, as digests are spelt in records and keys."""
-    return base64.urlsafe_b64encode(value).rstrip(b"=").decode("ascii")
-
-
-def unb64(text: str) -> bytes:
-    """Inverse of :func:`b64`; ValueError unless ``text`` is exactly what :func:`b64` makes."""
-    try:
-        value = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError("not base64url") from error
-    if b64(value) != text:
-        raise ValueError("not canonical base64url")
-    return value
-
-
-def digest32(text: str) -> bytes:
-    value = unb64(text)
-    if len(value) != 32:
-        raise ValueError("not 32 bytes")
-    return value
-
-
-def sound_text(value: object) -> TypeGuard[str]:
-    """True for text that any protocol can carry: encodable (JSON can spell lone surrogates), and of bounded length."""
-    if not isinstance(value, str) or len(value) > MAX_TEXT_BYTES:
-        return False
-    try:
-        return len(value.encode()) <= MAX_TEXT_BYTES
-    except UnicodeEncodeError:
-        return False
-
-
-class Fields:
-    """A parsed JSON record, read field by field: types checked, and every value small enough to be reckoned with.
-
-    A value out of its bounds is a BadRecord here, and never an OverflowError or UnicodeEncodeError somewhere behind.
-    """
-
-    def __init__(self, kind: str, body: bytes) -> None:
-        try:
-            values = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise BadRecord(private=f"{kind}: not JSON") from error
-        if not isinstance(values, dict):
-            raise BadRecord(private=f"{kind}: not an object")
-        self._kind = kind
-        self._values: Mapping[str, Any] = values
-        version = values.get("version")
-        if type(version) is not int or version != VERSION:
-            raise BadRecord(private=f"{kind}: version {version!r}, this software reads {VERSION}")
-        if values.get("kind") != kind:
-            raise BadRecord(private=f"{kind}: kind is {values.get('kind')!r}")
-
-    def bad(self, name: str) -> BadRecord:
-        return BadRecord(private=f"{self._kind}: field {name!r} is missing or malformed")
-
-    def text(self, name: str) -> str:
-        value = self._values.get(name)
-        if not sound_text(value):
-            raise self.bad(name)
-        return value
-
-    def whole(self, name: str, *, maximum: int, minimum: int = 0) -> int:
-        value = self._values.get(name)
-        if type(value) is not int or not minimum <= value <= maximum:
-            raise self.bad(name)
-        return value
-
-    def optional_whole(self, name: str, *, maximum: int) -> int | None:
-        return None if self._values.get(name) is None else self.whole(name, maximum=maximum)
-
-    def digest(self, name: str) -> bytes:
-        try:
-            return digest32(self.text(name))
-        except ValueError as error:
-            raise self.bad(name) from error
-
-    def time(self, name: str) -> datetime:
-        try:
-            value = datetime.fromisoformat(self.text(name))
-        except ValueError as error:
-            raise self.bad(name) from error
-        if value.tzinfo is None or value.year not in _YEARS:
-            raise self.bad(name)
-        return value.astimezone(UTC)
-
-    def texts(self, name: str) -> dict[str, str]:
-        value = self._values.get(name)
-        if not isinstance(value, dict) or not all(sound_text(text) for pair in value.items() for text in pair):
-            raise self.bad(name)
-        return dict(value)
-
-    def items(self, name: str) -> list[Any]:
-        value = self._values.get(name)
-        if not isinstance(value, list):
-            raise self.bad(name)
-        return value
-
-
-def encode(kind: str, values: Mapping[str, Any]) -> bytes:
-    record = {"version": VERSION, "kind": kind, **values}
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":"), sort_keys=False).encode() + b"\n"
-
-
-def time_text(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+from sealane.domain.precondition import Precondition
+from sealane.domain.record_fields import (
+    MAX_CHUNK_BYTES,
+    MAX_GENERATION,
+    MAX_OBJECT_BYTES,
+    MAX_TTL_SECONDS,
+    Fields,
+    b64,
+    encode,
+    time_text,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """session.json: what is being uploaded. Written first of all. Its Last-Modified is the session's create time."""
+    """session.json: what is being uploaded. Written first of all. Its Last-Modified is the session's create time.
+
+    A tombstone session uploads nothing: it is how an object at a chosen key is deleted (section 7).
+    """
 
     session_id: str
     key: str
@@ -154,10 +44,22 @@ class SessionRecord:
     metadata: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
     """Who created it, as the identity interceptor says."""
+    chosen_key: str = ""
+    """The key that the caller chose, relative to the tenant's prefix; "": a key of the session's own."""
+    precondition: Precondition | None = None
+    """With a chosen key: what the commit may replace."""
+    tombstone: int = 0
+    """The generation that a tombstone session deletes; 0: it is none."""
 
     def encode(self) -> bytes:
+        chosen: dict[str, object] = {}
+        if self.chosen_key and self.precondition is not None:
+            wanted = self.precondition.if_generation_match
+            chosen = {"chosen_key": self.chosen_key, "if_generation_match": "any" if wanted is None else wanted}
+        if self.tombstone:
+            chosen["target"] = self.tombstone
         return encode(
-            "session",
+            "tombstone" if self.tombstone else "session",
             {
                 "session_id": self.session_id,
                 "key": self.key,
@@ -169,12 +71,14 @@ class SessionRecord:
                 "content_type": self.content_type,
                 "metadata": dict(sorted(self.metadata.items())),
                 "owner": self.owner,
+                **chosen,
             },
         )
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
-        f = Fields("session", body)
+        tombstone = b'"kind":"tombstone"' in body[:64]
+        f = Fields("tombstone" if tombstone else "session", body)
         chunk_size = f.whole("chunk_size", minimum=1, maximum=MAX_CHUNK_BYTES)
         if chunk_size & (chunk_size - 1):
             raise f.bad("chunk_size")
@@ -189,7 +93,21 @@ class SessionRecord:
             content_type=f.text("content_type"),
             metadata=f.texts("metadata"),
             owner=f.text("owner"),
+            chosen_key=f.text("chosen_key") if f.has("chosen_key") or tombstone else "",
+            precondition=_precondition(f),
+            tombstone=f.whole("target", minimum=1, maximum=MAX_GENERATION) if tombstone else 0,
         )
+
+
+def _precondition(f: Fields) -> Precondition | None:
+    """Of a session at a chosen key; both are there, or neither is."""
+    if f.has("chosen_key") != f.has("if_generation_match"):
+        raise f.bad("if_generation_match")
+    if not f.has("chosen_key"):
+        return None
+    if f.is_text("if_generation_match", "any"):
+        return Precondition(None)
+    return Precondition(f.whole("if_generation_match", maximum=MAX_GENERATION))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,14 +116,17 @@ class MultipartRecord:
 
     session_id: str
     upload_id: str
+    key: str = ""
+    """The object's whole key if the caller chose it: so that the upload can be aborted once session.json is gone."""
 
     def encode(self) -> bytes:
-        return encode("multipart", {"session_id": self.session_id, "upload_id": self.upload_id})
+        chosen = {"key": self.key} if self.key else {}
+        return encode("multipart", {"session_id": self.session_id, "upload_id": self.upload_id, **chosen})
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
         f = Fields("multipart", body)
-        return cls(session_id=f.text("session_id"), upload_id=f.text("upload_id"))
+        return cls(f.text("session_id"), f.text("upload_id"), f.text("key") if f.has("key") else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +155,15 @@ class DoneRecord:
     blake3: bytes
     committed_at: datetime
     """decision.json's Last-Modified."""
+    generation: int = 0
+    """The key's generation that it is; 0 at a key of the session's own."""
+    tombstone: bool = False
+    """True of a tombstone session: the object is gone, and so are ``etag`` (""), ``size`` (0) and its bytes."""
 
     def encode(self) -> bytes:
+        chosen: dict[str, object] = {"generation": self.generation} if self.generation else {}
+        if self.tombstone:
+            chosen["tombstone"] = True
         return encode(
             "done",
             {
@@ -245,6 +173,7 @@ class DoneRecord:
                 "size": self.size,
                 "blake3": b64(self.blake3),
                 "committed_at": time_text(self.committed_at),
+                **chosen,
             },
         )
 
@@ -272,12 +201,14 @@ def parse_done(body: bytes) -> DoneRecord | LostRecord:
         size=f.whole("size", maximum=MAX_OBJECT_BYTES),
         blake3=f.digest("blake3"),
         committed_at=f.time("committed_at"),
+        generation=f.whole("generation", minimum=1, maximum=MAX_GENERATION) if f.has("generation") else 0,
+        tombstone=f.true("tombstone"),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class DeletedRecord:
-    """deleted.json: the object was removed by request. Nothing writes it yet; everything already obeys it (C1)."""
+    """deleted.json: the object is removed by request, or was replaced by a later generation (W5, W7)."""
 
     session_id: str
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sealane.domain.coverage import Coverage
+from sealane.domain.decision import DuplicateAnswer
 from sealane.domain.limits import ChunkPlan
 from sealane.domain.records import DoneRecord, SessionRecord
 from sealane.domain.states import SessionState
@@ -15,7 +16,8 @@ from sealane.domain.states import SessionState
 class CommittedObject:
     """The answer of a finished commit: equal for every caller but for ``replayed`` (I6).
 
-    ``blake3`` is 32 raw bytes, ``etag`` without quotes, ``commit_time`` aware and by the store's clock.
+    ``blake3`` is 32 raw bytes, ``etag`` without quotes, ``commit_time`` aware and by the store's clock. ``generation``
+    is 0 at a key of the session's own. ``duplicate``: the object is another session's, with the same bytes.
     """
 
     bucket: str
@@ -25,11 +27,47 @@ class CommittedObject:
     blake3: bytes
     commit_time: datetime
     replayed: bool = False
+    generation: int = 0
+    duplicate: bool = False
 
     @classmethod
     def of(cls, bucket: str, key: str, done: DoneRecord, *, replayed: bool) -> CommittedObject:
         """The answer that done.json stands for."""
-        return cls(bucket, key, done.etag, done.size, done.blake3, done.committed_at, replayed)
+        return cls(bucket, key, done.etag, done.size, done.blake3, done.committed_at, replayed, done.generation)
+
+    @classmethod
+    def of_duplicate(cls, bucket: str, key: str, answer: DuplicateAnswer, *, replayed: bool) -> CommittedObject:
+        """The answer of a session whose key held the same bytes already: the holder's object (section 8, step 4)."""
+        return cls(
+            bucket,
+            key,
+            answer.etag,
+            answer.size,
+            answer.blake3,
+            answer.committed_at,
+            replayed,
+            answer.generation,
+            duplicate=True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHolder:
+    """Who holds a key that callers chose: true at the moment it was read (section 8).
+
+    ``state``: COMMITTED, COMMITTING while its commit is being finished, OPEN while it is not decided. ``foreign``: an
+    object is there that sealane did not write; ``session_id`` and ``blake3`` are then empty, and ``commit_time`` is
+    when it was last modified.
+    """
+
+    object_key: str
+    generation: int
+    session_id: str
+    state: SessionState
+    size: int
+    blake3: bytes
+    commit_time: datetime
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)

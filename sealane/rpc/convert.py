@@ -20,7 +20,7 @@ from sealane.domain.decision import CommitParameters
 from sealane.domain.errors import BadRecord, InvalidRequest, InvalidSize
 from sealane.domain.limits import Limits
 from sealane.domain.states import SessionState
-from sealane.domain.views import CommittedObject, SessionView
+from sealane.domain.views import CommittedObject, KeyHolder, SessionView
 from sealane.v1 import assembly_service_pb2, ingest_service_pb2, session_pb2
 
 ParametersRequest: TypeAlias = "assembly_service_pb2.CommitSessionRequest | assembly_service_pb2.VerifySessionRequest"
@@ -136,6 +136,7 @@ def receipt_to_proto(receipt: Receipt) -> session_pb2.Receipt:
         chaining_value=receipt.chaining_value,
         sha256=receipt.sha256,
         etag=receipt.etag,
+        store_time=None if receipt.store_time is None else timestamp_to_proto(receipt.store_time),
     )
 
 
@@ -144,7 +145,8 @@ def receipt_from_proto(value: session_pb2.Receipt) -> Receipt:
     digests = (value.blake3, value.chaining_value, value.sha256)
     if any(len(d) != ids.DIGEST_BYTES for d in digests) or value.chunk_index < 0 or value.length < 0 or not value.etag:
         raise BadRecord(private=f"receipt of chunk {value.chunk_index} as sent by the peer is malformed")
-    return Receipt(value.chunk_index, value.length, *digests, value.etag)
+    store_time = timestamp_from_proto(value.store_time) if value.HasField("store_time") else None
+    return Receipt(value.chunk_index, value.length, *digests, value.etag, store_time)
 
 
 # --- sessions and objects ---
@@ -157,8 +159,10 @@ def committed_to_proto(committed: CommittedObject) -> session_pb2.CommittedObjec
         etag=committed.etag,
         size=committed.size,
         blake3=committed.blake3,
+        generation=committed.generation,
         commit_time=timestamp_to_proto(committed.commit_time),
         replayed=committed.replayed,
+        duplicate=committed.duplicate,
     )
 
 
@@ -174,16 +178,49 @@ def committed_from_proto(value: session_pb2.CommittedObject) -> CommittedObject:
         blake3=value.blake3,
         commit_time=timestamp_from_proto(value.commit_time),
         replayed=value.replayed,
+        generation=value.generation,
+        duplicate=value.duplicate,
+    )
+
+
+def holder_to_proto(holder: KeyHolder) -> session_pb2.KeyHolder:
+    return session_pb2.KeyHolder(
+        object_key=holder.object_key,
+        generation=holder.generation,
+        session_id=holder.session_id,
+        state=state_to_proto(holder.state),
+        size=holder.size,
+        blake3=holder.blake3,
+        commit_time=timestamp_to_proto(holder.commit_time),
+        foreign=holder.foreign,
+    )
+
+
+def holder_from_proto(value: session_pb2.KeyHolder) -> KeyHolder:
+    """BadRecord if a server can't have meant it."""
+    if len(value.blake3) != (0 if value.foreign else ids.DIGEST_BYTES) or value.size < 0 or value.generation < 0:
+        raise BadRecord(private="the key's holder as sent by the peer is malformed")
+    return KeyHolder(
+        object_key=value.object_key,
+        generation=value.generation,
+        session_id=value.session_id,
+        state=state_from_proto(value.state),
+        size=value.size,
+        blake3=value.blake3,
+        commit_time=timestamp_from_proto(value.commit_time),
+        foreign=value.foreign,
     )
 
 
 def session_to_proto(view: SessionView, *, cap: int = Limits().max_missing_ranges) -> session_pb2.Session:
     """``cap`` bounds the missing ranges listed. The token never leaves the service."""
     record = view.record
+    wanted = record.precondition
+    there = (SessionState.COMMITTED, SessionState.DUPLICATE)
     return session_pb2.Session(
         session_id=record.session_id,
         filename=record.filename,
-        object_key=record.key if view.state is SessionState.COMMITTED else "",
+        object_key=record.key if view.state in there else "",
         size=record.size,
         chunk_size=record.chunk_size,
         chunk_count=view.plan.count,
@@ -196,6 +233,9 @@ def session_to_proto(view: SessionView, *, cap: int = Limits().max_missing_range
         outcome_unavailable=view.outcome_unavailable,
         coverage=None if view.coverage is None else coverage_to_proto(view.coverage, cap),
         committed_object=None if view.committed is None else committed_to_proto(view.committed),
+        chosen_key=record.chosen_key,
+        if_generation_match=None if wanted is None else wanted.if_generation_match,
+        overwrite=wanted is not None and wanted.if_generation_match is None,
     )
 
 

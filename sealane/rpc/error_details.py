@@ -16,8 +16,8 @@ from google.rpc import error_details_pb2, status_pb2
 
 from sealane.domain import errors as domain
 from sealane.domain.chunks import ChunkDigests, ChunkRange
-from sealane.domain.errors import SealaneError
-from sealane.rpc.convert import known_state, state_to_proto
+from sealane.domain.errors import BadRecord, SealaneError
+from sealane.rpc.convert import holder_from_proto, holder_to_proto, known_state, state_to_proto
 from sealane.v1 import errors_pb2
 
 M = TypeVar("M", bound=Message)
@@ -143,6 +143,20 @@ def _decode_digests(kind: type[Any], status: status_pb2.Status) -> SealaneError:
     return cast("SealaneError", error)
 
 
+def _encode_key(error: SealaneError, text: str) -> Message:
+    holder = cast("domain.GenerationMismatch", error).holder
+    return errors_pb2.KeyErrorDetail(holder=None if holder is None else holder_to_proto(holder))
+
+
+def _decode_key(kind: type[Any], status: status_pb2.Status) -> SealaneError:
+    detail = _find(status, errors_pb2.KeyErrorDetail)
+    try:
+        holder = holder_from_proto(detail.holder) if detail.HasField("holder") else None
+    except BadRecord:  # a newer server's, say: the reason alone is enough
+        holder = None
+    return cast("SealaneError", kind(status.message, holder=holder))
+
+
 def _encode_outcome(error: SealaneError, text: str) -> Message:
     return errors_pb2.OutcomeErrorDetail(state=state_to_proto(cast("domain.SessionOutcome", error).state))
 
@@ -177,6 +191,7 @@ CHUNKS = Detail(_encode_chunks, _decode_chunks)
 BOUNDS = Detail(_encode_bounds, _decode_bounds)
 COVERAGE = Detail(_encode_coverage, _decode_coverage)
 DIGESTS = Detail(_encode_digests, _decode_digests)
+KEY = Detail(_encode_key, _decode_key)
 OUTCOME = Detail(_encode_outcome, _decode_outcome)
 RETRY = Detail(_encode_retry, _decode_retry)
 QUOTA = Detail(_encode_quota, _message_alone)

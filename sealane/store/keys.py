@@ -1,10 +1,12 @@
 """The bucket's layout: the only place that spells an S3 key (protocol.md section 3).
 
-    {tenant}/by-session/{session_id}/{filename}             the object
+    {tenant}/by-session/{session_id}/{filename}             the object, at a key of its own
+    {tenant}/{object_key}                                   the object, at a key that the caller chose
     .sealane/{tenant}/sessions/{session_id}/
         session.json · multipart.json · decision.json · done.json · deleted.json
         receipts/{index:08d}.{length}.{blake3}.{cv}.{sha256}.{etag}
     .sealane/{tenant}/requests/{sha256(request_id)}.json
+    .sealane/{tenant}/claims/{sha256(object_key)}/{generation:012d}.json
     .sealane/.probe/{random}/                               the probe's, gone when it ends
 
 The same names in another order would do; these sort so that one LIST answers coverage in order of the indexes, and one
@@ -15,12 +17,15 @@ from __future__ import annotations
 
 import hashlib
 import re
+from datetime import datetime
 from typing import NamedTuple
 
+from sealane.domain import ids
 from sealane.domain.chunks import Receipt
-from sealane.domain.errors import BadRecord
+from sealane.domain.errors import BadRecord, InvalidObjectKey
 from sealane.domain.ids import SessionId, Tenant
-from sealane.domain.records import b64, digest32, unb64
+from sealane.domain.record_fields import b64, digest32, unb64
+from sealane.domain.records import SessionRecord
 
 ROOT = ".sealane/"
 PROBE = ROOT + ".probe/"
@@ -30,6 +35,8 @@ MULTIPART = "multipart.json"
 DECISION = "decision.json"
 DONE = "done.json"
 DELETED = "deleted.json"
+RECEIPTS = "receipts/"
+"""The folder of a session's receipts."""
 RECORDS = frozenset({SESSION, MULTIPART, DECISION, DONE, DELETED})
 
 TOKEN_METADATA = "sealane-token"  # noqa: S105 - the name, not the token
@@ -42,6 +49,9 @@ _SESSION_KEY = re.compile(
     r"\.sealane/(?P<tenant>[a-z0-9][a-z0-9-]{0,62})/sessions/(?P<session>[0-9a-f]{32})/(?P<rest>.+)", re.ASCII | re.S
 )
 _REQUEST_KEY = re.compile(r"\.sealane/(?P<tenant>[a-z0-9][a-z0-9-]{0,62})/requests/[0-9a-f]{64}\.json", re.ASCII)
+_CLAIM_KEY = re.compile(
+    r"\.sealane/(?P<tenant>[a-z0-9][a-z0-9-]{0,62})/claims/(?P<log>[0-9a-f]{64})/(?P<number>[0-9]{12})\.json", re.ASCII
+)
 _OBJECT_KEY = re.compile(
     r"(?P<tenant>[a-z0-9][a-z0-9-]{0,62})/by-session/(?P<session>[0-9a-f]{32})/(?P<rest>[^/]+)", re.ASCII | re.S
 )
@@ -50,6 +60,21 @@ _OBJECT_KEY = re.compile(
 def object_key(tenant: Tenant, session: SessionId, filename: str) -> str:
     """The object's key, the session's own: two sessions of one filename never meet."""
     return f"{by_session_prefix(tenant)}{session}/{filename}"
+
+
+def chosen_object_key(tenant: Tenant, object_key: str) -> str:
+    """The object's key where its caller chose it; :func:`sealane.domain.ids.object_key` has let ``object_key`` pass."""
+    return f"{tenant}/{object_key}"
+
+
+def key_of(tenant: Tenant, record: SessionRecord) -> str:
+    """The one key that a session of this session.json may touch (I12). BadRecord if its chosen key is none."""
+    if not record.chosen_key:
+        return object_key(tenant, SessionId(record.session_id), record.filename)
+    try:
+        return chosen_object_key(tenant, ids.object_key(record.chosen_key, tenant))
+    except InvalidObjectKey as error:
+        raise BadRecord(private=f"session.json of {record.session_id}: {error.message}") from error
 
 
 def by_session_prefix(tenant: Tenant) -> str:
@@ -86,13 +111,28 @@ def requests_prefix(tenant: Tenant) -> str:
     return f"{ROOT}{tenant}/requests/"
 
 
+def all_claims_prefix(tenant: Tenant) -> str:
+    """The logs of all keys that this tenant's callers chose."""
+    return f"{ROOT}{tenant}/claims/"
+
+
+def claims_prefix(tenant: Tenant, object_key: str) -> str:
+    """The log of claims of one key; number 0 says whether the name is a key or a folder (docs/adr/0007)."""
+    return f"{all_claims_prefix(tenant)}{hashlib.sha256(object_key.encode()).hexdigest()}/"
+
+
+def claim(tenant: Tenant, object_key: str, generation: int) -> str:
+    """The claim to be generation ``generation`` of a key."""
+    return f"{claims_prefix(tenant, object_key)}{generation:012d}.json"
+
+
 def probe_prefix(random_hex: str) -> str:
     return f"{PROBE}{random_hex}/"
 
 
 def receipts_prefix(tenant: Tenant, session: SessionId, index: int | None = None) -> str:
     """All receipts of a session, or those of one chunk."""
-    prefix = session_prefix(tenant, session) + "receipts/"
+    prefix = session_prefix(tenant, session) + RECEIPTS
     return prefix if index is None else f"{prefix}{index:08d}."
 
 
@@ -104,8 +144,8 @@ def receipt(tenant: Tenant, session: SessionId, value: Receipt) -> str:
     return f"{receipts_prefix(tenant, session, value.index)}{value.length}.{digests}.{etag}"
 
 
-def parse_receipt(key: str) -> Receipt:
-    """The receipt that a key says; BadRecord if it says none (fail closed, section 11)."""
+def parse_receipt(key: str, store_time: datetime | None = None) -> Receipt:
+    """The receipt that a key says; BadRecord if it says none (fail closed, section 11). ``store_time``: as listed."""
     segments = key.rsplit("/", 1)[-1].split(".")
     if len(segments) != 6:
         raise BadRecord(private=f"receipt key has {len(segments)} fields, not 6: {key!r}")
@@ -114,7 +154,7 @@ def parse_receipt(key: str) -> Receipt:
         raise BadRecord(private=f"receipt key with a malformed number: {key!r}")
     try:
         name = unb64(etag[1:]).decode() if etag.startswith("~") else etag
-        parsed = Receipt(int(index), int(length), digest32(blake3), digest32(cv), digest32(sha256), name)
+        parsed = Receipt(int(index), int(length), digest32(blake3), digest32(cv), digest32(sha256), name, store_time)
     except ValueError as error:
         raise BadRecord(private=f"receipt key with a malformed digest or ETag: {key!r}") from error
     if not name or (not etag.startswith("~") and not _ETAG.fullmatch(etag)):
@@ -126,6 +166,20 @@ def parse_request_key(key: str) -> Tenant | None:
     """Whose request record a key is; None if it is none."""
     match = _REQUEST_KEY.fullmatch(key)
     return None if match is None else Tenant(match["tenant"])
+
+
+class ClaimKey(NamedTuple):
+    """A key under ``.sealane/{tenant}/claims/`` taken apart. ``log``: SHA-256 of the chosen key, in hex."""
+
+    tenant: Tenant
+    log: str
+    number: int
+
+
+def parse_claim_key(key: str) -> ClaimKey | None:
+    """Which claim of which log a key is; None if it is none."""
+    match = _CLAIM_KEY.fullmatch(key)
+    return None if match is None else ClaimKey(Tenant(match["tenant"]), match["log"], int(match["number"]))
 
 
 class SessionKey(NamedTuple):

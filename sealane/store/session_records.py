@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from sealane.domain.decision import Decision, Records
+from sealane.domain.decision import Decision, Outcome, Records
 from sealane.domain.errors import BadRecord
 from sealane.domain.errors import OutcomeUnknown as OutcomeNotKnown
 from sealane.domain.ids import SessionId, Tenant
@@ -84,7 +84,7 @@ class SessionRecords:
         stored = await self._read(keys.record(tenant, session, keys.SESSION), SessionRecord.parse, deadline)
         if stored is not None:
             _require_own(session, stored.record.session_id)
-            if stored.record.key != keys.object_key(tenant, session, stored.record.filename):
+            if stored.record.key != keys.key_of(tenant, stored.record):
                 raise BadRecord(private=f"session.json of {session} names a key that is not its own")  # I12
         return stored
 
@@ -159,6 +159,7 @@ class SessionRecords:
             decision = await self.decision(tenant, session, deadline)
         if (decision is not None or told) and await self.session(tenant, session, deadline) is None:
             return Snapshot(None)
+        require_generation(found.record, done.record if done else None, decision.record if decision else None)
         return Snapshot(found, deleted, done, decision)
 
     async def put_session(self, tenant: Tenant, record: SessionRecord, deadline: Deadline) -> None:
@@ -195,6 +196,12 @@ class SessionRecords:
         key = keys.record(tenant, session, keys.DONE)
         return await self._settle(key, record.encode(), lambda: self.done(tenant, session, deadline), deadline)
 
+    async def settle_deleted(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> Stored[DeletedRecord]:
+        """PUT deleted.json; answer the one that stands. From here on W5 is all that happens to the session."""
+        key = keys.record(tenant, session, keys.DELETED)
+        record = DeletedRecord(session)
+        return await self._settle(key, record.encode(), lambda: self.deleted(tenant, session, deadline), deadline)
+
     async def _settle(
         self,
         key: str,
@@ -217,6 +224,15 @@ class SessionRecords:
                 raise OutcomeNotKnown(private=f"{key}: not there yet after an unknown PUT")
             await asyncio.sleep(pause)
             pause = min(2 * pause, 2.0)
+
+
+def require_generation(session: SessionRecord, done: DoneRecord | LostRecord | None, decision: Decision | None) -> None:
+    """BadRecord unless what is committed is a generation exactly where the caller chose the key ⚠ (section 8)."""
+    chosen = bool(session.chosen_key)
+    if isinstance(done, DoneRecord) and bool(done.generation) != chosen:
+        raise BadRecord(private=f"done.json of {session.session_id}: generation {done.generation}")
+    if decision is not None and decision.outcome is Outcome.COMMIT and bool(decision.generation) != chosen:
+        raise BadRecord(private=f"decision.json of {session.session_id}: generation {decision.generation}")
 
 
 def _require_own(session: SessionId, named: str) -> None:

@@ -19,9 +19,8 @@ from sealane.domain.errors import (
     SessionNotFound,
     SessionSealed,
 )
+from sealane.domain.record_fields import MAX_TEXT_BYTES, MAX_TTL_SECONDS, unb64
 from sealane.domain.records import (
-    MAX_TEXT_BYTES,
-    MAX_TTL_SECONDS,
     DeletedRecord,
     DoneRecord,
     LostRecord,
@@ -29,7 +28,6 @@ from sealane.domain.records import (
     RequestRecord,
     SessionRecord,
     parse_done,
-    unb64,
 )
 from sealane.domain.states import SessionState
 

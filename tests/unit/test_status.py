@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sealane.domain import errors
 from sealane.domain.chunks import ChunkDigests, ChunkRange
 from sealane.domain.errors import Reason, SealaneError
 from sealane.domain.states import SessionState
+from sealane.domain.views import KeyHolder
 from sealane.rpc.status import (
     MAX_TRAILER_BYTES,
     STATUS_DETAILS_KEY,
@@ -31,6 +33,7 @@ from sealane.v1 import errors_pb2
 
 ROOT = Path(__file__).parents[2]
 A, B = b"a" * 32, b"b" * 32
+HOLDER = KeyHolder("a/b", 7, "ab" * 16, SessionState.COMMITTED, 5, A, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
 EXAMPLES: dict[Reason, SealaneError] = {
     Reason.INVALID_REQUEST: errors.InvalidRequest("ttl is too long.", field="ttl"),
@@ -41,6 +44,7 @@ EXAMPLES: dict[Reason, SealaneError] = {
     Reason.INVALID_STREAM: errors.InvalidStream("no header."),
     Reason.INVALID_SIZE: errors.InvalidSize("negative.", field="size"),
     Reason.INVALID_PAGE_TOKEN: errors.InvalidPageToken("not ours.", field="page_token"),
+    Reason.INVALID_OBJECT_KEY: errors.InvalidObjectKey("object_key must not be empty.", field="object_key"),
     Reason.UNAUTHENTICATED: errors.Unauthenticated(),
     Reason.PERMISSION_DENIED: errors.PermissionDenied(),
     Reason.SESSION_NOT_FOUND: errors.SessionNotFound(),
@@ -50,17 +54,20 @@ EXAMPLES: dict[Reason, SealaneError] = {
     Reason.CHUNK_OUT_OF_RANGE: errors.ChunkOutOfRange.of(4, "length", 9, 1, 8),
     Reason.COVERAGE_INCOMPLETE: errors.CoverageIncomplete.of([ChunkRange(0, 0), ChunkRange(2, 5)]),
     Reason.DIGEST_MISMATCH: errors.DigestMismatch(expected=A, actual=B, expected_size=5, actual_size=6),
+    Reason.GENERATION_MISMATCH: errors.GenerationMismatch.of("a/b", 0, HOLDER),
     Reason.REQUEST_ID_USED: errors.RequestIdUsed(),
     Reason.SESSION_SEALED: errors.SessionSealed(state=SessionState.COMMITTED),
     Reason.SESSION_ABORTED: errors.SessionAborted(),
     Reason.SESSION_EXPIRED: errors.SessionExpired(),
     Reason.SESSION_NOT_COMMITTED: errors.SessionNotCommitted(state=SessionState.COMMITTING),
+    Reason.DELETE_UNSUPPORTED: errors.DeleteUnsupported(),
     Reason.OVERLOADED: errors.Overloaded(retry_after=2.5),
     Reason.QUOTA_EXCEEDED: errors.QuotaExceeded(),
     Reason.DRAINING: errors.Draining(),
     Reason.STORE_UNAVAILABLE: errors.StoreUnavailable(),
     Reason.OUTCOME_UNKNOWN: errors.OutcomeUnknown(retry_after=0.0),
     Reason.PEER_UNAVAILABLE: errors.PeerUnavailable(),
+    Reason.KEY_COOLING: errors.KeyCooling(retry_after=1800.0),
     Reason.SESSION_LOST: errors.SessionLost(),
     Reason.OBJECT_CORRUPT: errors.ObjectCorrupt(expected=A, actual=B, expected_size=5, actual_size=5),
     Reason.INTERNAL: errors.InternalError(),
