@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from assembly_service.abort import Aborter
 from assembly_service.commit import Committer
+from assembly_service.delete import Deleter
+from assembly_service.delete_chosen import NoRelease
 from assembly_service.events import Events
 from assembly_service.orphans import Orphans
 from assembly_service.outcome import Outcomes
@@ -34,6 +36,7 @@ class Assembly:
     committer: Committer
     outcomes: Outcomes
     aborter: Aborter
+    deleter: Deleter
     object_verifier: ObjectVerifier
     sweep: Sweep
     patrol: Patrol
@@ -68,6 +71,7 @@ class Assembly:
             ),
             outcomes=Outcomes(store, records),
             aborter=Aborter(records),
+            deleter=Deleter(store, records, roll_forward=roll_forward, purge=purge, release=NoRelease()),
             object_verifier=ObjectVerifier(store, records, events=events, block_bytes=verify_block_bytes),
             sweep=sweep,
             patrol=Patrol(

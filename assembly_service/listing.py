@@ -12,7 +12,6 @@ from sealane.store.deadline import Deadline
 from sealane.store.port import ListedObject
 from sealane.store.retry import RetryingStore
 
-_RECEIPTS = "receipts/"
 _BEHIND = "~"
 """Sorts behind every receipt, request record and probe, whose names begin with a hex digit."""
 
@@ -72,7 +71,7 @@ async def list_records(
             if found.rest in keys.RECORDS:
                 current.records[found.rest] = listed.last_modified
             else:
-                current.receipts |= found.rest.startswith(_RECEIPTS)
+                current.receipts |= found.rest.startswith(keys.RECEIPTS)
         if page.cursor is None:
             break
         behind = _jump(page.objects[-1], full=full) if page.objects else None
@@ -84,7 +83,7 @@ async def list_records(
 def _jump(last: ListedObject, *, full: bool) -> str | None:
     """Where to go on instead of the next page, if what follows need not be seen one by one."""
     found = keys.parse_session_key(last.key)
-    if found is not None and found.rest.startswith(_RECEIPTS):
+    if found is not None and found.rest.startswith(keys.RECEIPTS):
         return keys.receipts_prefix(found.tenant, found.session) + _BEHIND
     tenant = keys.parse_request_key(last.key)
     if tenant is not None and not full:

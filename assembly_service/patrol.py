@@ -155,7 +155,7 @@ class Patrol:
         seen: _Seen = (names, decided and listed.receipts)
         rest = self._rest.get(listed.session)
         if not full and keys.SESSION in names:
-            if keys.DONE in names:
+            if keys.DONE in names and keys.DELETED not in names:
                 return  # done sessions wait for the full pass
             if rest is not None and rest[0] == seen and self._store.now() <= rest[1]:
                 resting[listed.session] = rest

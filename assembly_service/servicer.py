@@ -9,8 +9,10 @@ from typing import TypeAlias
 import grpc
 from structlog.contextvars import bind_contextvars
 
+from assembly_service import answers
 from assembly_service.assembly import Assembly
 from sealane.domain import ids
+from sealane.domain.errors import SessionNotFound
 from sealane.domain.ids import SessionId
 from sealane.domain.limits import Limits
 from sealane.domain.states import SessionState
@@ -73,6 +75,22 @@ class AssemblyServicer(assembly_service_pb2_grpc.AssemblyServiceServicer):
         if state is SessionState.ABORTED:
             self._assembly.patrol.kick(this_call().tenant, session)
         return pb.AbortSessionResponse(state=convert.state_to_proto(state))
+
+    async def DeleteSession(  # noqa: N802 - the proto's name
+        self, request: pb.DeleteSessionRequest, context: Context
+    ) -> pb.DeleteSessionResponse:
+        session = _session(request.session_id)
+        cut_short = True
+        try:
+            deletion = await self._assembly.deleter.delete(this_call().tenant, session, _in_time())
+            cut_short = False
+        except SessionNotFound:
+            cut_short = False
+            raise
+        finally:
+            if cut_short:  # whatever came between: what was begun is gone on with soon
+                self._assembly.patrol.kick(this_call().tenant, session)
+        return answers.deletion_to_proto(deletion)
 
     async def VerifyObject(  # noqa: N802 - the proto's name
         self, request: pb.VerifyObjectRequest, context: Context

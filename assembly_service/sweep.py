@@ -1,4 +1,4 @@
-"""What one session is due for, whoever looks (protocol.md section 7, W1–W4 and W7). Only the store's clock counts.
+"""What one session is due for, whoever looks (protocol.md section 7, W1–W5 and W7). Only the store's clock counts.
 
 Any number of replicas may sweep one session at once, and stall anywhere: every step either is idempotent or is decided
 by the store.
@@ -71,7 +71,10 @@ class Sweep:
                 case SessionState.LOST | SessionState.ABORTED | SessionState.EXPIRED | SessionState.DUPLICATE:
                     since = (found.done or found.decision or found.session).last_modified
                     return await self._purge.undone(tenant, found.session.record, since, deadline)
-                case _:  # DELETED: its purge (W5) comes with deletes by request; until then nothing touches it
+                case SessionState.DELETED:  # W5: a delete that was cut short
+                    await self._purge.deleted(tenant, found.session.record, deadline)
+                    return None
+                case _:
                     return None
         return None
 
