@@ -9,17 +9,22 @@ docs/clients.md is the guide, for other languages too.
 
 from sealane.client import errors
 from sealane.client.api import Client
+from sealane.client.audit import AuditCount, AuditFinding, AuditKind, AuditSummary
 from sealane.client.backoff import BackoffPolicy
-from sealane.client.errors import GaveUp, SealaneError, SessionMismatch, SourceChanged
+from sealane.client.errors import ClientClosed, GaveUp, SealaneError, SessionMismatch, SourceChanged
 from sealane.client.journal import Journal, JournalEntry, default_directory
 from sealane.client.progress import Phase, Progress, ProgressCallback
 from sealane.client.results import (
+    DeletedSession,
+    KeyState,
     Outcome,
     ProbeVerdict,
+    Removal,
     ServerInfo,
     ServerLimits,
     ServerStatistics,
     Session,
+    SessionEvent,
     UploadResult,
     VerifiedObject,
     VerifiedSession,
@@ -30,17 +35,25 @@ from sealane.client.sync import SyncClient
 from sealane.domain.chunks import ChunkRange, Receipt
 from sealane.domain.coverage import Coverage, PrefixDigest
 from sealane.domain.states import SessionState
-from sealane.domain.views import CommittedObject
+from sealane.domain.views import CommittedObject, KeyHolder
 
 __all__ = [
+    "AuditCount",
+    "AuditFinding",
+    "AuditKind",
+    "AuditSummary",
     "BackoffPolicy",
     "ChunkRange",
     "Client",
+    "ClientClosed",
     "CommittedObject",
     "Coverage",
+    "DeletedSession",
     "GaveUp",
     "Journal",
     "JournalEntry",
+    "KeyHolder",
+    "KeyState",
     "Outcome",
     "Phase",
     "PrefixDigest",
@@ -48,11 +61,13 @@ __all__ = [
     "Progress",
     "ProgressCallback",
     "Receipt",
+    "Removal",
     "SealaneError",
     "ServerInfo",
     "ServerLimits",
     "ServerStatistics",
     "Session",
+    "SessionEvent",
     "SessionMismatch",
     "SessionState",
     "SourceChanged",

@@ -97,6 +97,9 @@ class Client(IngestCalls, AssemblyCalls):
         metadata: Mapping[str, str] | None = None,
         ttl: float | None = None,
         chunk_size: int | None = None,
+        object_key: str | None = None,
+        if_generation_match: int | None = None,
+        overwrite: bool = False,
         parallel: int = 4,
         chunks_per_stream: int = 16,
         max_bytes_per_second: float | None = None,
@@ -113,6 +116,12 @@ class Client(IngestCalls, AssemblyCalls):
         ``source``: a path, a binary file object (from where it stands), bytes, or an iterator of bytes, async or not.
         ``size`` (bytes) helps for iterators and pipes: without it the server plans chunks of 64 MiB. ``ttl`` in
         seconds. ``chunk_size`` in bytes, a power of two; None: the server plans it.
+
+        ``object_key`` names the object, relative to your tenant's prefix (None: a key of the session's own), and the
+        commit replaces exactly generation ``if_generation_match`` of it (:meth:`get_key` answers it; None or 0: the key
+        must be vacant), or with ``overwrite`` whatever is there. GenerationMismatch names who holds the key; KeyCooling
+        comes at once if its object was deleted in the last hour; all bytes have arrived then, and the same call an hour
+        later sends none again. Where the key holds the same bytes already, the answer is that object, ``duplicate``.
 
         Broken streams, restarts and full servers are ridden out: the upload goes on from the server's coverage as long
         as there is progress within the client's patience, and ``timeout`` seconds in all if given. A path is resumed
@@ -138,6 +147,9 @@ class Client(IngestCalls, AssemblyCalls):
             chunk_size=chunk_size,
             request_id=request_id,
             session_id=session_id,
+            object_key=object_key,
+            if_generation_match=if_generation_match,
+            overwrite=overwrite,
         )
         over = asyncio.timeout(timeout)
         try:

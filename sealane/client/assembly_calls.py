@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
+from sealane.client.audit import AuditFinding, AuditSummary, audit
 from sealane.client.calls import Calls
-from sealane.client.convert import outcome_from_proto, verified_from_proto
-from sealane.client.results import Outcome, VerifiedObject, VerifiedSession
+from sealane.client.convert import (
+    deleted_from_proto,
+    event_from_proto,
+    key_state_from_proto,
+    outcome_from_proto,
+    verified_from_proto,
+)
+from sealane.client.errors import InvalidObjectKey
+from sealane.client.results import DeletedSession, KeyState, Outcome, SessionEvent, VerifiedObject, VerifiedSession
 from sealane.client.transfer import COMMIT_SECONDS
 from sealane.client.verification import verify_object
+from sealane.client.wire_text import wire_id, wire_text
 from sealane.domain.states import SessionState
 from sealane.domain.views import CommittedObject
 from sealane.rpc.convert import committed_from_proto, state_from_proto
@@ -16,7 +26,7 @@ from sealane.v1 import assembly_service_pb2
 
 
 class AssemblyCalls(Calls):
-    """Commits, outcomes, and the proof at rest."""
+    """Commits, outcomes, keys, removal, and what is really at rest."""
 
     async def verify_session(
         self, session_id: str, *, chunk_count: int, size: int, blake3: bytes, timeout: float | None = None
@@ -25,7 +35,7 @@ class AssemblyCalls(Calls):
         response = await self._connections.unary(
             self._connections.assembly.VerifySession,
             assembly_service_pb2.VerifySessionRequest(
-                session_id=session_id, chunk_count=chunk_count, size=size, blake3=blake3
+                session_id=wire_id(session_id), chunk_count=chunk_count, size=size, blake3=blake3
             ),
             timeout=self._seconds(timeout),
             attempt_seconds=COMMIT_SECONDS,
@@ -39,7 +49,7 @@ class AssemblyCalls(Calls):
         response = await self._connections.unary(
             self._connections.assembly.CommitSession,
             assembly_service_pb2.CommitSessionRequest(
-                session_id=session_id, chunk_count=chunk_count, size=size, blake3=blake3
+                session_id=wire_id(session_id), chunk_count=chunk_count, size=size, blake3=blake3
             ),
             timeout=self._seconds(timeout),
             attempt_seconds=COMMIT_SECONDS,
@@ -50,7 +60,7 @@ class AssemblyCalls(Calls):
         """What became of a session, from the store."""
         response = await self._connections.unary(
             self._connections.assembly.GetCommit,
-            assembly_service_pb2.GetCommitRequest(session_id=session_id),
+            assembly_service_pb2.GetCommitRequest(session_id=wire_id(session_id)),
             timeout=self._seconds(timeout),
         )
         return outcome_from_proto(response)
@@ -59,7 +69,7 @@ class AssemblyCalls(Calls):
         """Give a session up: ABORTED, or EXPIRED if that came first."""
         response = await self._connections.unary(
             self._connections.assembly.AbortSession,
-            assembly_service_pb2.AbortSessionRequest(session_id=session_id),
+            assembly_service_pb2.AbortSessionRequest(session_id=wire_id(session_id)),
             timeout=self._seconds(timeout),
         )
         return state_from_proto(response.state)
@@ -71,4 +81,52 @@ class AssemblyCalls(Calls):
 
         Starts over when the stream breaks. ObjectCorrupt if the bytes at rest are not those committed.
         """
-        return await verify_object(self._connections, session_id, progress)
+        return await verify_object(self._connections, wire_id(session_id), progress)
+
+    async def get_key(self, object_key: str, *, timeout: float | None = None) -> KeyState:
+        """Who holds a key that callers choose: what ``if_generation_match`` needs. True at the moment it was read."""
+        response = await self._connections.unary(
+            self._connections.assembly.GetKey,
+            assembly_service_pb2.GetKeyRequest(object_key=wire_text(object_key, InvalidObjectKey, "object_key")),
+            timeout=self._seconds(timeout),
+        )
+        return key_state_from_proto(object_key, response)
+
+    async def delete_session(self, session_id: str, *, timeout: float | None = None) -> DeletedSession:
+        """Remove a session with all that it has, its object too. Answered when the store confirms that it is gone.
+
+        Repeatable; SessionNotFound says that nothing is left. ``timeout``: COMMIT_SECONDS if None, for a large object
+        has many parts.
+        """
+        response = await self._connections.unary(
+            self._connections.assembly.DeleteSession,
+            assembly_service_pb2.DeleteSessionRequest(session_id=wire_id(session_id)),
+            timeout=COMMIT_SECONDS if timeout is None else timeout,
+            attempt_seconds=COMMIT_SECONDS,
+        )
+        return deleted_from_proto(session_id, response)
+
+    async def audit(
+        self,
+        *,
+        min_age: float | None = None,
+        repair: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> AsyncGenerator[AuditFinding | AuditSummary, None]:
+        """Walk the caller's part of the store: every finding, and an AuditSummary as the last item.
+
+        ``min_age`` in seconds: what is younger is left out (None: the server's default). ``repair`` removes what the
+        sweeper may remove, never an object. ``progress(keys, sessions)``. Not retried: what was yielded is yielded.
+        """
+        async with aclosing(audit(self._connections, min_age=min_age, repair=repair, progress=progress)) as found:
+            async for each in found:
+                yield each
+
+    async def explain_session(self, session_id: str, *, timeout: float | None = None) -> list[SessionEvent]:
+        """What happened to a session, in order of the store's times: from its records, receipts and object."""
+        responses = await self._connections.collect(
+            self._connections.assembly.ExplainSession,
+            assembly_service_pb2.ExplainSessionRequest(session_id=wire_id(session_id)),
+            timeout=self._seconds(timeout),
+        )
+        return [event_from_proto(event) for response in responses for event in response.events]

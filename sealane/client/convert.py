@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from sealane.client.results import (
+    DeletedSession,
+    KeyState,
     Outcome,
     ProbeVerdict,
+    Removal,
     ServerInfo,
     ServerLimits,
     ServerStatistics,
     Session,
+    SessionEvent,
     VerifiedSession,
 )
-from sealane.rpc.convert import committed_from_proto, coverage_from_proto, state_from_proto, timestamp_from_proto
+from sealane.domain.chunks import ChunkRange
+from sealane.rpc.convert import (
+    committed_from_proto,
+    coverage_from_proto,
+    holder_from_proto,
+    state_from_proto,
+    timestamp_from_proto,
+)
 from sealane.v1 import assembly_service_pb2, ingest_service_pb2, session_pb2
 
 
@@ -34,6 +45,9 @@ def session_from_proto(value: session_pb2.Session) -> Session:
         coverage=coverage_from_proto(value.coverage) if value.HasField("coverage") else None,
         missing_truncated=value.coverage.missing_ranges_truncated,
         committed_object=(committed_from_proto(value.committed_object) if value.HasField("committed_object") else None),
+        chosen_key=value.chosen_key,
+        if_generation_match=value.if_generation_match if value.HasField("if_generation_match") else None,
+        overwrite=value.overwrite,
     )
 
 
@@ -46,6 +60,33 @@ def outcome_from_proto(value: assembly_service_pb2.GetCommitResponse) -> Outcome
 
 def verified_from_proto(value: assembly_service_pb2.VerifySessionResponse) -> VerifiedSession:
     return VerifiedSession(state_from_proto(value.state), value.chunk_count, value.size, value.blake3)
+
+
+def key_state_from_proto(object_key: str, value: assembly_service_pb2.GetKeyResponse) -> KeyState:
+    return KeyState(
+        object_key=object_key,
+        generation=value.generation,
+        holder=holder_from_proto(value.holder) if value.HasField("holder") else None,
+        cooling_until=timestamp_from_proto(value.cooling_until) if value.HasField("cooling_until") else None,
+    )
+
+
+def deleted_from_proto(session_id: str, value: assembly_service_pb2.DeleteSessionResponse) -> DeletedSession:
+    return DeletedSession(
+        session_id=session_id,
+        state=state_from_proto(value.state),
+        removed=tuple(Removal(each.kind, each.count, each.bytes) for each in value.removed),
+    )
+
+
+def event_from_proto(value: assembly_service_pb2.SessionEvent) -> SessionEvent:
+    return SessionEvent(
+        time=timestamp_from_proto(value.time) if value.HasField("time") else None,
+        event=value.event,
+        text=value.text,
+        fields=dict(value.fields),
+        chunks=tuple(ChunkRange(each.first, each.last) for each in value.chunks),
+    )
 
 
 def server_info_from_proto(value: ingest_service_pb2.GetServerInfoResponse) -> ServerInfo:

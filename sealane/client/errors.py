@@ -18,17 +18,21 @@ from sealane.domain.errors import (
     ChunkOutOfRange,
     CoverageIncomplete,
     DeadlineExceeded,
+    DeleteUnsupported,
     DigestMismatch,
     Draining,
+    GenerationMismatch,
     InternalError,
     InvalidDigest,
     InvalidFilename,
     InvalidMetadata,
+    InvalidObjectKey,
     InvalidPageToken,
     InvalidRequest,
     InvalidSessionId,
     InvalidSize,
     InvalidStream,
+    KeyCooling,
     ObjectCorrupt,
     OutcomeUnknown,
     Overloaded,
@@ -62,18 +66,22 @@ __all__ = [
     "ClientClosed",
     "CoverageIncomplete",
     "DeadlineExceeded",
+    "DeleteUnsupported",
     "DigestMismatch",
     "Draining",
     "GaveUp",
+    "GenerationMismatch",
     "InternalError",
     "InvalidDigest",
     "InvalidFilename",
     "InvalidMetadata",
+    "InvalidObjectKey",
     "InvalidPageToken",
     "InvalidRequest",
     "InvalidSessionId",
     "InvalidSize",
     "InvalidStream",
+    "KeyCooling",
     "ObjectCorrupt",
     "OutcomeUnknown",
     "Overloaded",
@@ -101,6 +109,8 @@ __all__ = [
     "translate",
 ]
 
+LONGEST_REST_SECONDS = 60.0
+"""A key that may be used again so soon is waited for; for the end of a longer rest it is the caller who comes back."""
 WRITE_FAILED = "Internal error from Core"
 """What grpc.aio says of a call whose write failed, in place of what the server said."""
 
@@ -137,7 +147,12 @@ class GaveUp(DeadlineExceeded):
 
 
 def is_transient(error: SealaneError) -> bool:
-    """Whether the same request may succeed later (protocol.md section 10)."""
+    """Whether to wait and send the same request again (protocol.md section 10).
+
+    A key that was emptied rests for an hour: nobody expects a call to sleep so long, so the caller is told.
+    """
+    if isinstance(error, KeyCooling):
+        return error.retry_after <= LONGEST_REST_SECONDS
     return isinstance(error, RetryLater | DeadlineExceeded) and not isinstance(error, GaveUp | ClientClosed)
 
 

@@ -10,6 +10,7 @@ from sealane.client.convert import server_info_from_proto, session_from_proto
 from sealane.client.errors import PeerUnavailable, SealaneError, is_transient
 from sealane.client.results import ServerInfo, Session
 from sealane.client.upload_request import UploadRequest
+from sealane.client.wire_text import wire_id
 from sealane.domain.chunks import Receipt
 from sealane.domain.states import SessionState
 from sealane.rpc.convert import receipt_from_proto, state_to_proto
@@ -28,11 +29,27 @@ class IngestCalls(Calls):
         content_type: str = "",
         metadata: Mapping[str, str] | None = None,
         ttl: float | None = None,
+        object_key: str | None = None,
+        if_generation_match: int | None = None,
+        overwrite: bool = False,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Session:
-        """Start a session. Idempotent: without a ``request_id`` a random one covers this call's own retries."""
-        request = UploadRequest(filename, size, content_type, metadata, ttl, chunk_size)
+        """Start a session. Idempotent: without a ``request_id`` a random one covers this call's own retries.
+
+        ``object_key``, ``if_generation_match``, ``overwrite``: see :meth:`sealane.client.Client.upload`.
+        """
+        request = UploadRequest(
+            filename,
+            size,
+            content_type,
+            metadata,
+            ttl,
+            chunk_size,
+            object_key=object_key,
+            if_generation_match=if_generation_match,
+            overwrite=overwrite,
+        )
         response = await self._connections.unary(
             self._connections.ingest.CreateSession,
             request.proto(request_id or self._entropy(16).hex()),
@@ -44,7 +61,7 @@ class IngestCalls(Calls):
         """Where a session stands, with its coverage."""
         response = await self._connections.unary(
             self._connections.ingest.GetSession,
-            ingest_service_pb2.GetSessionRequest(session_id=session_id),
+            ingest_service_pb2.GetSessionRequest(session_id=wire_id(session_id)),
             timeout=self._seconds(timeout),
         )
         return session_from_proto(response.session)
@@ -71,7 +88,7 @@ class IngestCalls(Calls):
 
         A stream that breaks is opened again, until the client's patience ends (GaveUp).
         """
-        request = ingest_service_pb2.WatchSessionRequest(session_id=session_id)
+        request = ingest_service_pb2.WatchSessionRequest(session_id=wire_id(session_id))
         backoff = self._connections.backoff()
         while True:
             try:
@@ -92,7 +109,7 @@ class IngestCalls(Calls):
 
     async def stream_receipts(self, session_id: str) -> AsyncGenerator[Receipt, None]:
         """All receipts of a session in ascending order of chunk index. Not retried: what was yielded is yielded."""
-        request = ingest_service_pb2.StreamReceiptsRequest(session_id=session_id)
+        request = ingest_service_pb2.StreamReceiptsRequest(session_id=wire_id(session_id))
         async with aclosing(
             self._connections.stream(self._connections.ingest.StreamReceipts, request, seconds=STREAM_SECONDS)
         ) as batches:

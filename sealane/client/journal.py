@@ -55,9 +55,10 @@ def default_directory(environment: Mapping[str, str]) -> Path:
     return base / "sealane" / "uploads"
 
 
-def default_path(directory: Path, endpoint: str, identity: FileIdentity) -> Path:
-    """The journal of one file and one server."""
-    name = blake3(f"{endpoint}\0{identity.path}".encode(errors="surrogateescape")).hexdigest(length=16)
+def default_path(directory: Path, endpoint: str, identity: FileIdentity, object_key: str = "") -> Path:
+    """The journal of one file, one server and one key: a file may be on its way to several keys."""
+    names = (endpoint, identity.path, object_key) if object_key else (endpoint, identity.path)
+    name = blake3("\0".join(names).encode(errors="surrogatepass")).hexdigest(length=16)
     return directory / f"{name}.json"
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from sealane.domain.chunks import ChunkRange
 from sealane.domain.coverage import Coverage
 from sealane.domain.states import SessionState
-from sealane.domain.views import CommittedObject
+from sealane.domain.views import CommittedObject, KeyHolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,11 @@ class Session:
     missing_truncated: bool
     """``coverage.missing`` is only the beginning of what is missing."""
     committed_object: CommittedObject | None
+    chosen_key: str = ""
+    """The key that the caller chose, as given at create; empty for a key of the session's own."""
+    if_generation_match: int | None = None
+    """With a chosen key: the generation that the commit replaces, 0 for none; None with ``overwrite``."""
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,51 @@ class VerifiedObject:
     def digest(self) -> str:
         """BLAKE3 in hex, as `b3sum` prints it."""
         return self.blake3.hex()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """Who holds a key, at the moment it was read."""
+
+    object_key: str
+    generation: int
+    """What ``if_generation_match`` must say to replace the holder; 0 if the key is vacant."""
+    holder: KeyHolder | None
+    cooling_until: datetime | None
+    """Of a vacant key whose object was deleted a short while ago: from when on it can be used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What was removed of one kind."""
+
+    kind: str
+    """"object", "upload", "part", "receipt" or "record"."""
+    count: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedSession:
+    """A session of which nothing is left."""
+
+    session_id: str
+    state: SessionState
+    """What it became: DELETED, ABORTED, EXPIRED, DUPLICATE or LOST."""
+    removed: tuple[Removal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEvent:
+    """One thing that happened to a session, as the store remembers it."""
+
+    time: datetime | None
+    """By the store's clock; None if it has not happened (yet), or the store does not say."""
+    event: str
+    """"created", "chunks_stored", "decided", …"""
+    text: str
+    fields: dict[str, str]
+    chunks: tuple[ChunkRange, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +205,16 @@ class UploadResult:
     @property
     def key(self) -> str:
         return self.committed_object.key
+
+    @property
+    def generation(self) -> int:
+        """Of the key, from 1 on; 0 at a key of the session's own."""
+        return self.committed_object.generation
+
+    @property
+    def duplicate(self) -> bool:
+        """The key held these very bytes already: nothing was replaced, and the object is an earlier session's."""
+        return self.committed_object.duplicate
 
     @property
     def bytes_sent_again(self) -> int:

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from sealane.client.api import Client
+from sealane.client.audit import AuditFinding, AuditSummary
 from sealane.client.loop_thread import LoopThread
-from sealane.client.results import Outcome, ServerInfo, Session, VerifiedObject, VerifiedSession
+from sealane.client.results import (
+    DeletedSession,
+    KeyState,
+    Outcome,
+    ServerInfo,
+    Session,
+    SessionEvent,
+    VerifiedObject,
+    VerifiedSession,
+)
 from sealane.domain.chunks import Receipt
 from sealane.domain.states import SessionState
 from sealane.domain.views import CommittedObject
@@ -26,6 +36,9 @@ class SyncCalls(LoopThread):
         content_type: str = "",
         metadata: Mapping[str, str] | None = None,
         ttl: float | None = None,
+        object_key: str | None = None,
+        if_generation_match: int | None = None,
+        overwrite: bool = False,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Session:
@@ -38,6 +51,9 @@ class SyncCalls(LoopThread):
                 content_type=content_type,
                 metadata=metadata,
                 ttl=ttl,
+                object_key=object_key,
+                if_generation_match=if_generation_match,
+                overwrite=overwrite,
                 request_id=request_id,
                 timeout=timeout,
             )
@@ -98,3 +114,25 @@ class SyncCalls(LoopThread):
             ),
             call,
         )
+
+    def get_key(self, object_key: str, *, timeout: float | None = None) -> KeyState:
+        """See :meth:`Client.get_key`."""
+        return self._run(self._client.get_key(object_key, timeout=timeout))
+
+    def delete_session(self, session_id: str, *, timeout: float | None = None) -> DeletedSession:
+        """See :meth:`Client.delete_session`."""
+        return self._run(self._client.delete_session(session_id, timeout=timeout))
+
+    def audit(
+        self,
+        *,
+        min_age: float | None = None,
+        repair: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[AuditFinding | AuditSummary]:
+        """See :meth:`Client.audit`. ``progress`` is called in the client's thread."""
+        return self._iterate(self._client.audit(min_age=min_age, repair=repair, progress=progress))
+
+    def explain_session(self, session_id: str, *, timeout: float | None = None) -> list[SessionEvent]:
+        """See :meth:`Client.explain_session`."""
+        return self._run(self._client.explain_session(session_id, timeout=timeout))

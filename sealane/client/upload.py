@@ -30,12 +30,14 @@ from sealane.client.errors import (
     SessionSealed,
 )
 from sealane.client.journal import Journal, JournalEntry, default_directory, default_path
+from sealane.client.key_check import check_key, refuse_early
 from sealane.client.progress import ProgressCallback
 from sealane.client.results import Session, UploadResult
 from sealane.client.source import FileIdentity, SeekableSource, SequentialSource, UploadSource, open_source
 from sealane.client.streams import StreamOptions
 from sealane.client.transfer import Transfer
 from sealane.client.upload_request import UploadRequest
+from sealane.client.wire_text import wire_id
 from sealane.domain.ids import Entropy
 from sealane.domain.states import SessionState
 from sealane.v1 import ingest_service_pb2
@@ -116,7 +118,7 @@ class Uploader:
             request = _completed(request, opened)
             identity = opened.identity if isinstance(opened, SeekableSource) else None
             if identity is not None and journal is not False and not (request.session_id or request.request_id):
-                held = await self._hold(journal, identity)
+                held = await self._hold(journal, identity, request.object_key or "")
             entry = self._entry(request, identity) if held is not None and identity is not None else None
             begun = await self._begin(request, held, entry, resume=resume)
             try:
@@ -168,14 +170,19 @@ class Uploader:
         """The session that was asked for, or the journal's, or a new one."""
         if request.session_id:
             request_id = self._entropy(16).hex()
-            return _Begun(await self._get(request.session_id, request_id), request_id, resume=True)
+            session = await self._get(request.session_id, request_id)
+            check_key(request, session)
+            return _Begun(session, request_id, resume=True)
         if journal is None or entry is None:
             request_id = request.request_id or self._entropy(16).hex()
+            if request.request_id is None:  # else the session may be there
+                await refuse_early(self._connections, request, request_id)
             session = await self._create(request, request_id)
             return _Begun(session, request_id, resume=request.request_id is not None)
         if resume and (begun := await self._from_journal(request, journal, entry)) is not None:
             return begun
         entry = replace(entry, request_id=self._entropy(16).hex())
+        await refuse_early(self._connections, request, entry.request_id)
         await asyncio.to_thread(journal.save, entry)
         session = await self._create(request, entry.request_id)
         await self._note(journal, entry, session)
@@ -200,7 +207,7 @@ class Uploader:
     async def _get(self, session_id: str, request_id: str) -> Session:
         response = await self._connections.unary(
             self._connections.ingest.GetSession,
-            ingest_service_pb2.GetSessionRequest(session_id=session_id),
+            ingest_service_pb2.GetSessionRequest(session_id=wire_id(session_id)),
             request_id=request_id,
         )
         return session_from_proto(response.session)
@@ -209,14 +216,16 @@ class Uploader:
         response = await self._connections.unary(
             self._connections.ingest.CreateSession, request.proto(request_id), request_id=request_id
         )
-        return session_from_proto(response.session)
+        session = session_from_proto(response.session)
+        check_key(request, session)
+        return session
 
     # --- the journal ---
 
-    async def _hold(self, choice: Path | None, identity: FileIdentity) -> Journal | None:
+    async def _hold(self, choice: Path | None, identity: FileIdentity, object_key: str) -> Journal | None:
         """The journal, taken; None if another upload of this file has it, or the default place can't be written."""
         endpoint = self._connections.ingest_target
-        path = choice or default_path(default_directory(self._environment), endpoint, identity)
+        path = choice or default_path(default_directory(self._environment), endpoint, identity, object_key)
         journal = _DefaultJournal(path) if choice is None else Journal(path)
         try:
             if await asyncio.to_thread(journal.acquire):

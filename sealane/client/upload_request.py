@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from blake3 import blake3
-from google.protobuf.duration_pb2 import Duration
 
-from sealane.client.errors import InvalidFilename
+from sealane.client.errors import InvalidFilename, InvalidMetadata, InvalidObjectKey, InvalidRequest
+from sealane.client.wire_text import wire_text
+from sealane.domain import ids
+from sealane.rpc.convert import duration_to_proto
 from sealane.v1 import ingest_service_pb2
 
 
@@ -25,35 +27,45 @@ class UploadRequest:
     chunk_size: int | None = None
     request_id: str | None = None
     session_id: str | None = None
+    object_key: str | None = None
+    if_generation_match: int | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.object_key and (self.overwrite or self.if_generation_match is not None):
+            raise InvalidRequest("if_generation_match and overwrite are of a key: name one.", field="object_key")
+        if self.overwrite and self.if_generation_match is not None:
+            raise InvalidRequest("if_generation_match or overwrite, not both.", field="if_generation_match")
+        if self.request_id is not None:
+            ids.request_id(self.request_id)  # it goes into headers, too, which take no other characters
 
     def digest(self) -> str:
         """What else than the bytes makes the object: equal digests may resume each other."""
-        parameters = [
+        parameters: list[object] = [
             self.filename,
             self.content_type,
             sorted((self.metadata or {}).items()),
             self.ttl,
             self.chunk_size,
         ]
+        if self.object_key:
+            parameters += [self.object_key, None if self.overwrite else self.if_generation_match or 0]
         return blake3(json.dumps(parameters).encode()).hexdigest(length=16)
 
     def proto(self, request_id: str) -> ingest_service_pb2.CreateSessionRequest:
-        """Raises InvalidFilename for a name that is no Unicode text (a file's name may be any bytes)."""
-        try:
-            (self.filename or "").encode()
-        except UnicodeEncodeError:
-            raise InvalidFilename("The filename is not valid Unicode. Give the upload another one.") from None
+        """Raises the InvalidRequest of a text that is no Unicode (a file's name may be any bytes)."""
         return ingest_service_pb2.CreateSessionRequest(
-            filename=self.filename or "",
+            filename=wire_text(self.filename or "", InvalidFilename, "filename"),
             size=self.size,
             chunk_size=self.chunk_size or 0,
-            content_type=self.content_type or "",
-            metadata=dict(self.metadata or {}),
-            ttl=None if self.ttl is None else _duration(self.ttl),
-            request_id=request_id,
+            content_type=wire_text(self.content_type or "", InvalidRequest, "content_type"),
+            metadata={
+                wire_text(name, InvalidMetadata, "metadata"): wire_text(value, InvalidMetadata, "metadata")
+                for name, value in (self.metadata or {}).items()
+            },
+            ttl=None if self.ttl is None else duration_to_proto(self.ttl),
+            request_id=wire_text(request_id, InvalidRequest, "request_id"),
+            object_key=wire_text(self.object_key or "", InvalidObjectKey, "object_key"),
+            if_generation_match=self.if_generation_match,
+            overwrite=self.overwrite,
         )
-
-
-def _duration(seconds: float) -> Duration:
-    whole = int(seconds)
-    return Duration(seconds=whole, nanos=round((seconds - whole) * 1e9))
