@@ -366,7 +366,7 @@ def test_i9_i11_a_delete_that_crashes_at_any_call_is_finished_by_another(beginni
                 await check(world, session)
             else:
                 assert crash.calls < nth
-                assert nth > 20
+                assert nth > 15
                 return
 
     run(main())
@@ -403,7 +403,7 @@ def test_i8_i9_every_call_of_a_delete_may_lose_its_answer_or_land_late(beginning
             await delete(world.replica(faults=faults), session)
             assert world.leftovers(session) == []
             if faults.writes < nth:
-                assert nth > 8
+                assert nth > 6
                 return
             await wait(2e6)
             await world.replica().sweep_all(full=True)
@@ -629,7 +629,7 @@ def test_w5_a_sweeper_that_crashes_in_a_half_done_delete_is_followed_by_another(
                 assert names == [] or keys.DECISION in names  # I11
                 await world.replica().sweep_all(full=False)
             else:
-                assert nth > 20
+                assert nth > 15
                 return
             await gone_for_good(world, session)
 
