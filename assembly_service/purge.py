@@ -12,6 +12,7 @@ from assembly_service.confirmed import abort_confirmed, delete_all_confirmed, de
 from assembly_service.events import Events
 from assembly_service.removal import Kind, Removed
 from assembly_service.retention import Retention
+from sealane.domain.errors import BadRecord
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.records import SessionRecord
 from sealane.store import keys
@@ -86,8 +87,10 @@ class Purge:
         """W3 and W6: whatever there is of a session whose session.json is gone; the decision last of all ⚠ (I11).
 
         session.json is written first and never again, so nothing of this can ever count. What is left is a purge cut
-        short, or what a writer who had stalled left behind one. Its key was the session's own: every upload goes.
+        short, or what a writer who had stalled left behind one. At a key of its own every upload goes; at a chosen key
+        the one that multipart.json names, and others are judged by :mod:`.orphans`.
         """
+        await self._named_upload(tenant, session, deadline, removed)
         async for upload in self._store.list_uploads_all(keys.own_object_prefix(tenant, session), deadline):
             await abort_confirmed(self._store, upload.key, upload.upload_id, deadline, removed=removed)
         decision = keys.record(tenant, session, keys.DECISION)

@@ -45,6 +45,7 @@ TOKEN_METADATA = "sealane-token"  # noqa: S105 - the name, not the token
 _ETAG = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _INDEX = re.compile(r"[0-9]{8}", re.ASCII)
+_TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 _SESSION_KEY = re.compile(
     r"\.sealane/(?P<tenant>[a-z0-9][a-z0-9-]{0,62})/sessions/(?P<session>[0-9a-f]{32})/(?P<rest>.+)", re.ASCII | re.S
 )
@@ -196,6 +197,17 @@ def parse_session_key(key: str) -> SessionKey | None:
     if match is None:
         return None
     return SessionKey(Tenant(match["tenant"]), SessionId(match["session"]), match["rest"])
+
+
+def parse_chosen_key(key: str, tenant: Tenant | None = None) -> tuple[Tenant, str] | None:
+    """(tenant, the key that the caller chose); None if no caller can have chosen it, or it is not ``tenant``'s (I12)."""
+    owner, _, chosen = key.partition("/")
+    if not _TENANT.fullmatch(owner) or tenant not in (None, owner):
+        return None
+    try:
+        return Tenant(owner), ids.object_key(chosen, Tenant(owner))
+    except InvalidObjectKey:
+        return None
 
 
 def parse_object_key(key: str) -> SessionKey | None:
