@@ -114,6 +114,17 @@ class Purge:
         await delete_confirmed(self._store, record.key, deadline, removed=removed, kind=Kind.OBJECT)
         self._events.note("object deleted", tenant=tenant, session_id=session, size=head.size)
 
+    async def _named_upload(
+        self, tenant: Tenant, session: SessionId, deadline: Deadline, removed: Removed | None
+    ) -> None:
+        try:
+            multipart = await self._records.multipart(tenant, session, deadline)
+        except BadRecord:
+            return  # it goes with the rest
+        if multipart is not None and keys.parse_chosen_key(multipart.record.key, tenant) is not None:
+            record = multipart.record
+            await abort_confirmed(self._store, record.key, record.upload_id, deadline, removed=removed)
+
     async def _receipts(self, tenant: Tenant, session: SessionId, deadline: Deadline, removed: Removed | None) -> int:
         prefix = keys.receipts_prefix(tenant, session)
         return await delete_all_confirmed(self._store, prefix, deadline, removed=removed)

@@ -200,7 +200,7 @@ def parse_session_key(key: str) -> SessionKey | None:
 
 
 def parse_chosen_key(key: str, tenant: Tenant | None = None) -> tuple[Tenant, str] | None:
-    """(tenant, the key that the caller chose); None if no caller can have chosen it, or it is not ``tenant``'s (I12)."""
+    """(tenant, the key as the caller chose it); None if nobody can have chosen it, or it is not ``tenant``'s (I12)."""
     owner, _, chosen = key.partition("/")
     if not _TENANT.fullmatch(owner) or tenant not in (None, owner):
         return None
