@@ -18,6 +18,7 @@ from sealane.domain.decision import plan_of
 from sealane.domain.errors import InvalidRequest, OutcomeUnknown, RequestIdUsed
 from sealane.domain.ids import Entropy, SessionId, Tenant
 from sealane.domain.limits import Limits
+from sealane.domain.precondition import Precondition
 from sealane.domain.records import RequestRecord, SessionRecord
 from sealane.domain.states import SessionState
 from sealane.domain.views import SessionView
@@ -41,10 +42,14 @@ class NewSession:
     metadata: Mapping[str, str] = field(default_factory=dict)
     ttl: float | None = None
     request_id: str = ""
+    object_key: str = ""
+    """The key that the caller chose; ``filename`` is then a name for people, by default the key's last segment."""
+    precondition: Precondition | None = None
+    """With ``object_key``, and only then."""
 
     def fingerprint(self) -> bytes:
         """32 bytes that are equal for equal requests, and for no others; ``request_id`` is not part of it."""
-        values = [
+        values: list[object] = [
             self.filename,
             self.size,
             self.chunk_size,
@@ -52,6 +57,8 @@ class NewSession:
             sorted(self.metadata.items()),
             None if self.ttl is None else float(self.ttl),
         ]
+        if self.precondition is not None:  # requests without a chosen key have the fingerprints that they always had
+            values += [self.object_key, self.precondition.if_generation_match]
         return hashlib.sha256(json.dumps(values, separators=(",", ":")).encode()).digest()
 
 
@@ -105,7 +112,9 @@ class SessionCreator:
             session = ids.new_session_id(self._entropy)
             record = SessionRecord(
                 session_id=session,
-                key=keys.object_key(tenant, session, request.filename),
+                key=keys.chosen_object_key(tenant, request.object_key)
+                if request.object_key
+                else keys.object_key(tenant, session, request.filename),
                 filename=request.filename,
                 chunk_size=chunk_size,
                 size=request.size,
@@ -114,6 +123,8 @@ class SessionCreator:
                 content_type=request.content_type,
                 metadata=request.metadata,
                 owner=owner,
+                chosen_key=request.object_key,
+                precondition=request.precondition,
             )
             try:
                 await self._records.put_session(tenant, record, deadline)

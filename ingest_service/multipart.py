@@ -53,7 +53,7 @@ class MultipartUploads:
         standing = await self._records.multipart(*key, deadline)
         if standing is None:
             ours = await self._create(target, deadline)
-            record = MultipartRecord(target.session, ours)
+            record = MultipartRecord(target.session, ours, target.record.key if target.record.chosen_key else "")
             # After 412 or an unknown outcome this has READ what stands; if it can't, it raises, and ours is left ⚠.
             standing = await self._records.settle_multipart(*key, record, deadline)
             if standing.record.upload_id != ours:

@@ -22,7 +22,7 @@ from ingest_service.stream_messages import StreamMessage
 from ingest_service.watch import Watcher
 from sealane import __version__
 from sealane.domain import ids
-from sealane.domain.ids import SessionId
+from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.views import SessionView
 from sealane.rpc import convert
 from sealane.rpc.call import this_call
@@ -73,7 +73,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
     # ruff: noqa: N802 - the names are the proto file's
     async def CreateSession(self, request: pb.CreateSessionRequest, context: object) -> pb.CreateSessionResponse:
         call = this_call()
-        view = await self._creator.create(call.tenant, call.subject, new_session(request), call.deadline)
+        view = await self._creator.create(call.tenant, call.subject, new_session(request, call.tenant), call.deadline)
         bind_contextvars(session_id=view.record.session_id)
         return pb.CreateSessionResponse(session=convert.session_to_proto(view))
 
@@ -165,16 +165,20 @@ def register(servicer: IngestServicer, server: grpc.aio.Server) -> None:
     server.add_registered_method_handlers(SERVICE, {"UploadChunks": upload})  # in place of the generated one
 
 
-def new_session(request: pb.CreateSessionRequest) -> NewSession:
+def new_session(request: pb.CreateSessionRequest, tenant: Tenant) -> NewSession:
     """The request, each field checked by itself: InvalidRequest and its kinds."""
+    precondition = convert.precondition_from_proto(request)
+    object_key = ids.object_key(request.object_key, tenant) if precondition is not None else ""
     return NewSession(
-        filename=ids.filename(request.filename),
+        filename=ids.filename(request.filename or object_key.rpartition("/")[2]),
         size=request.size if request.HasField("size") else None,
         chunk_size=request.chunk_size,
         content_type=ids.content_type(request.content_type),
         metadata=ids.metadata(request.metadata),
         ttl=convert.duration_from_proto(request.ttl, field="ttl") if request.HasField("ttl") else None,
         request_id=ids.request_id(request.request_id),
+        object_key=object_key,
+        precondition=precondition,
     )
 
 

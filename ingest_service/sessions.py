@@ -93,7 +93,7 @@ class Sessions:
     async def require(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> SessionRecord:
         """session.json; SessionNotFound."""
         found = await self._records.session(tenant, session, deadline)
-        if found is None:
+        if found is None or found.record.tombstone:
             raise SessionNotFound()
         return found.record
 
@@ -109,12 +109,15 @@ class Sessions:
 
 
 def view_of(snapshot: Snapshot, bucket: str, limits: Limits) -> SessionView | None:
-    """The view of records read in C1's order; None if there is no session."""
+    """The view of records read in C1's order; None if there is no session, or none that a caller made (section 7)."""
     found, state = snapshot.session, snapshot.records.state
-    if found is None or state is None:
+    if found is None or state is None or found.record.tombstone:
         return None
     done = snapshot.done.record if snapshot.done else None
+    decision = snapshot.decision.record if snapshot.decision else None
     committed: CommittedObject | None = None
+    if state is SessionState.DUPLICATE and decision is not None and decision.answer is not None:
+        committed = CommittedObject.of_duplicate(bucket, found.record.key, decision.answer, replayed=True)
     if state is SessionState.COMMITTED and isinstance(done, DoneRecord):
         committed = CommittedObject.of(bucket, found.record.key, done, replayed=True)
     plan = plan_of(found.record, limits.max_chunks)

@@ -58,7 +58,7 @@ class Standing:
         target = self._targets.get(key)
         if target is None:
             found = await self._records.session(*key, deadline)
-            if found is None:
+            if found is None or found.record.tombstone:
                 raise SessionNotFound()
             target = UploadTarget(tenant, session, found.record, plan_of(found.record, self._limits.max_chunks))
             self._targets.put(key, target)

@@ -19,6 +19,8 @@ from sealane.domain.coverage import Coverage, PrefixDigest
 from sealane.domain.decision import CommitParameters
 from sealane.domain.errors import BadRecord, InvalidRequest, InvalidSize
 from sealane.domain.limits import Limits
+from sealane.domain.precondition import ANY, Precondition
+from sealane.domain.record_fields import MAX_GENERATION
 from sealane.domain.states import SessionState
 from sealane.domain.views import CommittedObject, KeyHolder, SessionView
 from sealane.v1 import assembly_service_pb2, ingest_service_pb2, session_pb2
@@ -252,6 +254,21 @@ def parameters_from_proto(request: ParametersRequest, *, limits: Limits = Limits
             f"{request.chunk_count} chunks can't make {request.size} bytes: no chunk is empty.", field="size"
         )
     return CommitParameters(request.chunk_count, request.size, ids.digest(request.blake3))
+
+
+def precondition_from_proto(request: ingest_service_pb2.CreateSessionRequest) -> Precondition | None:
+    """What the commit may replace; None without ``object_key``. InvalidRequest if the fields contradict each other."""
+    if not request.object_key:
+        if request.HasField("if_generation_match") or request.overwrite:
+            raise InvalidRequest("A precondition needs an object_key.", field="object_key")
+        return None
+    if request.overwrite:
+        if request.HasField("if_generation_match"):
+            raise InvalidRequest("Give if_generation_match or overwrite, not both.", field="overwrite")
+        return ANY
+    if not 0 <= request.if_generation_match <= MAX_GENERATION:
+        raise InvalidRequest(f"if_generation_match must be from 0 to {MAX_GENERATION}.", field="if_generation_match")
+    return Precondition(request.if_generation_match)
 
 
 def limits_to_proto(limits: Limits) -> ingest_service_pb2.Limits:

@@ -203,27 +203,32 @@ class SessionRecords:
         return await self._settle(key, record.encode(), lambda: self.deleted(tenant, session, deadline), deadline)
 
     async def _settle(
-        self,
-        key: str,
-        body: bytes,
-        read: Callable[[], Awaitable[Stored[R] | None]],
-        deadline: Deadline,
+        self, key: str, body: bytes, read: Callable[[], Awaitable[Stored[R] | None]], deadline: Deadline
     ) -> Stored[R]:
-        """Write once, then read what stands, until something does."""
-        pause = 0.05
-        while True:
-            with contextlib.suppress(PreconditionFailed, OutcomeUnknown):  # what stands decides, whoever wrote it
-                await self._store.put_if_absent(key, body, deadline)
-            try:
-                standing = await read()
-            except OutcomeUnknown as error:
-                raise OutcomeNotKnown(private=f"{key}: written or not, it can't be read: {error.detail}") from error
-            if standing is not None:
-                return standing
-            if pause >= deadline.remaining():
-                raise OutcomeNotKnown(private=f"{key}: not there yet after an unknown PUT")
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, 2.0)
+        return await settle(self._store, key, body, read, deadline)
+
+
+async def settle(
+    store: RetryingStore, key: str, body: bytes, read: Callable[[], Awaitable[Stored[R] | None]], deadline: Deadline
+) -> Stored[R]:
+    """Write ``key`` once, then read what stands, until something does: after 412 or an unknown outcome only that tells.
+
+    Raises the domain's OutcomeUnknown at the deadline: written or not, and never "failed" (section 6).
+    """
+    pause = 0.05
+    while True:
+        with contextlib.suppress(PreconditionFailed, OutcomeUnknown):  # what stands decides, whoever wrote it
+            await store.put_if_absent(key, body, deadline)
+        try:
+            standing = await read()
+        except OutcomeUnknown as error:
+            raise OutcomeNotKnown(private=f"{key}: written or not, it can't be read: {error.detail}") from error
+        if standing is not None:
+            return standing
+        if pause >= deadline.remaining():
+            raise OutcomeNotKnown(private=f"{key}: not there yet after an unknown PUT")
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, 2.0)
 
 
 def require_generation(session: SessionRecord, done: DoneRecord | LostRecord | None, decision: Decision | None) -> None:
