@@ -88,6 +88,9 @@ def _jump(last: ListedObject, *, full: bool) -> str | None:
     tenant = keys.parse_request_key(last.key)
     if tenant is not None and not full:
         return keys.requests_prefix(tenant) + _BEHIND
+    claim = keys.parse_claim_key(last.key)
+    if claim is not None:
+        return keys.all_claims_prefix(claim.tenant) + _BEHIND
     if last.key.startswith(keys.PROBE) and not full:
         return keys.PROBE + _BEHIND
     return None

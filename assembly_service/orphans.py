@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from assembly_service.chosen_uploads import ChosenUploads
 from assembly_service.confirmed import abort_confirmed, delete_confirmed
 from assembly_service.events import Events
 from assembly_service.retention import Retention
@@ -33,7 +34,7 @@ class Orphans:
 
         At a key of its own: session.json gone → aborted. Else only if multipart.json **is there and names another**:
         absent proves nothing, for its writer may be about to write it ⚠. A probe's, once no probe can still run.
-        Other keys are not ours to judge.
+        At a chosen key: see :mod:`.chosen_uploads`. Other keys are not ours to judge.
         """
         if upload.key.startswith(keys.PROBE):
             if not self._left_behind(upload.initiated):
@@ -46,6 +47,15 @@ class Orphans:
         await abort_confirmed(self._store, upload.key, upload.upload_id, deadline)
         self._events.note("orphaned upload aborted", tenant=owner.tenant, session_id=owner.session)
         return True
+
+    def at_chosen_keys(self) -> ChosenUploads:
+        """A new pass over those."""
+        return ChosenUploads(self._store, self._records, retention=self._retention)
+
+    async def chosen(self, tenant: Tenant, upload: ListedUpload, deadline: Deadline) -> None:
+        """Abort an upload that a whole pass has found no session for."""
+        await abort_confirmed(self._store, upload.key, upload.upload_id, deadline)
+        self._events.note("orphaned upload at a chosen key aborted", tenant=tenant, key=upload.key)
 
     async def scratch(self, key: str, last_modified: datetime, deadline: Deadline) -> bool:
         """Delete an object under :data:`keys.PROBE` that its probe left behind; answer whether it was.

@@ -118,6 +118,9 @@ class Patrol:
     async def sweep(self, *, full: bool) -> None:
         """One pass. Raises the port's errors if it can't even list; all others concern one session and are reported."""
         limiter = asyncio.Semaphore(self._pace.at_once)
+        chosen = self._orphans.at_chosen_keys()
+        if full:  # ⚠ the uploads first, then every session that could finish one
+            await chosen.list("", page_seconds=self._pace.page_seconds)
         resting: dict[SessionId, tuple[_Seen, datetime]] = {}
 
         async def look(listed: ListedSession | ListedScratch) -> None:
@@ -125,6 +128,10 @@ class Patrol:
                 if isinstance(listed, ListedScratch):
                     await self._guarded(partial(self._orphans.scratch, listed.key, listed.last_modified))
                 else:
+                    if chosen and keys.SESSION in listed.records and keys.DONE not in listed.records:
+                        await self._guarded(
+                            partial(chosen.session, listed.tenant, listed.session), listed.tenant, listed.session
+                        )
                     await self._look(listed, resting, full=full)
             finally:
                 limiter.release()
@@ -145,6 +152,8 @@ class Patrol:
             raise cut_short
         self._rest = resting
         if full:
+            for tenant, upload in chosen.orphans():
+                await self._guarded(partial(self._orphans.chosen, tenant, upload), tenant)
             await self._uploads()
 
     async def _look(
@@ -168,7 +177,7 @@ class Patrol:
         names = set(listed.records)
         if not listed.receipts and names >= {keys.SESSION, keys.DECISION, keys.DONE} and keys.DELETED not in names:
             done = await self._records.done(listed.tenant, listed.session, deadline)
-            if done is not None and isinstance(done.record, DoneRecord):
+            if done is not None and isinstance(done.record, DoneRecord) and not done.record.generation:
                 return None  # W7 has nothing left to do: it stays as long as its object
         return await self._sweep.session(listed.tenant, listed.session, deadline)
 
