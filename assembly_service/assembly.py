@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from assembly_service.abort import Aborter
+from assembly_service.claims import Claims
 from assembly_service.commit import Committer
 from assembly_service.delete import Deleter
 from assembly_service.delete_chosen import NoRelease
@@ -62,7 +63,16 @@ class Assembly:
         verifier = Verifier(records, receipts, limits=limits or Limits())
         roll_forward = RollForward(store, records, rng=rng, events=events, retention=retention, policy=policy)
         purge = Purge(store, records, events=events, retention=retention)
-        sweep = Sweep(store, records, roll_forward=roll_forward, purge=purge, events=events, retention=retention)
+        claims = Claims(store, records)
+        sweep = Sweep(
+            store,
+            records,
+            roll_forward=roll_forward,
+            purge=purge,
+            claims=claims,
+            events=events,
+            retention=retention,
+        )
         return cls(
             records=records,
             verifier=verifier,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from assembly_service.claims import Claims
 from assembly_service.confirmed import delete_all_confirmed
 from assembly_service.events import Events
 from assembly_service.purge import Purge
@@ -16,6 +17,7 @@ from assembly_service.roll_forward import RollForward
 from assembly_service.standing import read_session_last
 from sealane.domain.decision import Decision, Outcome
 from sealane.domain.ids import SessionId, Tenant
+from sealane.domain.records import DoneRecord, SessionRecord
 from sealane.domain.states import SessionState
 from sealane.store import keys
 from sealane.store.deadline import Deadline
@@ -36,9 +38,11 @@ class Sweep:
         *,
         roll_forward: RollForward,
         purge: Purge,
+        claims: Claims,
         events: Events,
         retention: Retention,
     ) -> None:
+        self._claims = claims
         self._store = store
         self._records = records
         self._roll_forward = roll_forward
@@ -67,6 +71,9 @@ class Sweep:
                     await self._roll_forward.finish(tenant, found.session.record, found.decision, deadline)
                     self._events.note("commit rolled forward", tenant=tenant, session_id=session)
                 case SessionState.COMMITTED:
+                    if await self._replaced(tenant, found.session.record, found, deadline):
+                        await self._records.settle_deleted(tenant, session, deadline)
+                        continue
                     return await self._receipts(tenant, session, found, deadline)
                 case SessionState.LOST | SessionState.ABORTED | SessionState.EXPIRED | SessionState.DUPLICATE:
                     since = (found.done or found.decision or found.session).last_modified
@@ -82,6 +89,14 @@ class Sweep:
         """W1. Whoever's decision stands is obeyed by the next look, which reads session.json behind it ⚠."""
         await self._records.settle_decision(tenant, session, Decision(session, Outcome.EXPIRE), deadline)
         self._events.note("session older than its ttl", tenant=tenant, session_id=session)
+
+    async def _replaced(self, tenant: Tenant, record: SessionRecord, found: Snapshot, deadline: Deadline) -> bool:
+        """W7 at a chosen key ⚠: only once a **later** generation is done, and not LOST: the object is that one's."""
+        done = found.done.record if found.done else None
+        if not record.chosen_key or not isinstance(done, DoneRecord):
+            return False
+        later = await self._claims.replaced(tenant, record.chosen_key, done.generation, deadline)
+        return later is not None
 
     async def _receipts(
         self, tenant: Tenant, session: SessionId, found: Snapshot, deadline: Deadline
