@@ -19,6 +19,7 @@ class ExitCode(IntEnum):
     CORRUPT = 5
     UNAVAILABLE = 6
     STORE_REFUSED = 7
+    FINDINGS = 8
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -27,11 +28,12 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.OK: "done",
     ExitCode.FAILED: "failed; the message says why",
     ExitCode.USAGE: "the command line or a value in it is wrong",
-    ExitCode.NOT_FOUND: "no such session",
-    ExitCode.CONFLICT: "not in this state: sealed, aborted, expired, incomplete, or other bytes",
+    ExitCode.NOT_FOUND: "no such session, or nothing at this key",
+    ExitCode.CONFLICT: "not in this state: sealed, aborted, expired, incomplete, other bytes, or a key that is taken",
     ExitCode.CORRUPT: "bytes are lost, or not what they should be",
     ExitCode.UNAVAILABLE: "not now: try again, nothing is lost",
     ExitCode.STORE_REFUSED: "the store does not give what sealane needs (doctor)",
+    ExitCode.FINDINGS: "the audit found what does not fit, and did not remove it",
     ExitCode.INTERRUPTED: "interrupted; an upload can be resumed",
 }
 
@@ -48,6 +50,7 @@ BY_REASON: Mapping[Reason, tuple[str, ExitCode]] = {
     Reason.INVALID_STREAM: _INVALID,
     Reason.INVALID_SIZE: _INVALID,
     Reason.INVALID_PAGE_TOKEN: _INVALID,
+    Reason.INVALID_OBJECT_KEY: _INVALID,
     Reason.UNAUTHENTICATED: ("UNAUTHENTICATED", ExitCode.FAILED),
     Reason.PERMISSION_DENIED: ("PERMISSION_DENIED", ExitCode.FAILED),
     Reason.SESSION_NOT_FOUND: ("NOT_FOUND", ExitCode.NOT_FOUND),
@@ -57,17 +60,20 @@ BY_REASON: Mapping[Reason, tuple[str, ExitCode]] = {
     Reason.CHUNK_OUT_OF_RANGE: ("OUT_OF_RANGE", ExitCode.CONFLICT),
     Reason.COVERAGE_INCOMPLETE: _CONFLICT,
     Reason.DIGEST_MISMATCH: _CONFLICT,
+    Reason.GENERATION_MISMATCH: _CONFLICT,
     Reason.REQUEST_ID_USED: _CONFLICT,
     Reason.SESSION_SEALED: _CONFLICT,
     Reason.SESSION_ABORTED: _CONFLICT,
     Reason.SESSION_EXPIRED: _CONFLICT,
     Reason.SESSION_NOT_COMMITTED: _CONFLICT,
+    Reason.DELETE_UNSUPPORTED: _CONFLICT,
     Reason.OVERLOADED: ("RESOURCE_EXHAUSTED", ExitCode.UNAVAILABLE),
     Reason.QUOTA_EXCEEDED: ("RESOURCE_EXHAUSTED", ExitCode.FAILED),
     Reason.DRAINING: _LATER,
     Reason.STORE_UNAVAILABLE: _LATER,
     Reason.OUTCOME_UNKNOWN: _LATER,
     Reason.PEER_UNAVAILABLE: _LATER,
+    Reason.KEY_COOLING: _LATER,
     Reason.SESSION_LOST: ("DATA_LOSS", ExitCode.CORRUPT),
     Reason.OBJECT_CORRUPT: ("DATA_LOSS", ExitCode.CORRUPT),
     Reason.INTERNAL: ("INTERNAL", ExitCode.FAILED),

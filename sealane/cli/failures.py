@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sealane.cli.exit_codes import BY_REASON, ExitCode
-from sealane.domain.errors import Reason, SealaneError
+from sealane.domain.errors import GenerationMismatch, KeyCooling, Reason, SealaneError
 
 _ERROR_ID = re.compile(r"\berror_id=(\S+)")
 _NEXT: Mapping[Reason, str] = {
@@ -24,13 +25,19 @@ _NEXT: Mapping[Reason, str] = {
     Reason.OBJECT_CORRUPT: "Do not trust this object. Upload it again, and look at the store.",
     Reason.STORE_UNAVAILABLE: "`sealane doctor` asks the store itself.",
     Reason.OUTCOME_UNKNOWN: "Run the same command again: it is idempotent.",
+    Reason.KEY_COOLING: "`sealane key KEY` says from when on. Nothing is lost: run the same command again then.",
+    Reason.DELETE_UNSUPPORTED: "`sealane put --key KEY --overwrite` replaces the object; this server can "
+    "empty only keys of sessions' own.",
     Reason.PEER_UNAVAILABLE: "Is it running there? `sealane dev` starts everything on this machine; "
     "--ingest and --assembly (or SEALANE_INGEST, SEALANE_ASSEMBLY) say where it is.",
 }
 
 
 class CommandFailed(Exception):
-    """A failure that the command itself found. ``reason`` is for programs, ``hint`` says what to do next."""
+    """A failure that the command itself found. ``reason`` is for programs, ``hint`` says what to do next.
+
+    ``rows`` are facts for people, shown between the two; ``data`` has the same for programs.
+    """
 
     def __init__(
         self,
@@ -40,6 +47,7 @@ class CommandFailed(Exception):
         code: str,
         exit_code: ExitCode,
         hint: str = "",
+        rows: Sequence[tuple[str, str]] = (),
         data: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
@@ -48,12 +56,22 @@ class CommandFailed(Exception):
         self.code = code
         self.exit_code = exit_code
         self.hint = hint
+        self.rows = tuple(rows)
         self.data = dict(data or {})
 
 
 def from_sealane(error: SealaneError) -> CommandFailed:
     """The same failure as the command line says it."""
+    from sealane.cli import key_page, shapes
+
     code, exit_code = BY_REASON[error.reason]
+    rows: list[tuple[str, str]] = []
+    data: dict[str, Any] = {}
+    if isinstance(error, GenerationMismatch):
+        rows = [] if error.holder is None else key_page.holder_rows(error.holder)
+        data["holder"] = None if error.holder is None else shapes.holder(error.holder)
+    elif isinstance(error, KeyCooling):
+        data["retry_after"] = error.retry_after
     named = _ERROR_ID.search(error.private)  # where sealane.rpc.status leaves what ErrorInfo named
     return CommandFailed(
         error.message,
@@ -61,7 +79,8 @@ def from_sealane(error: SealaneError) -> CommandFailed:
         code=code,
         exit_code=exit_code,
         hint=_NEXT.get(error.reason, ""),
-        data={"error_id": named.group(1)} if named else None,
+        rows=rows,
+        data=data | ({"error_id": named.group(1)} if named else {}),
     )
 
 
@@ -76,6 +95,8 @@ def report(failure: CommandFailed, *, as_json: bool) -> None:
     print(f"sealane: {failure.message}", file=sys.stderr)
     if error_id and failure.exit_code in (ExitCode.FAILED, ExitCode.CORRUPT):  # others the user mends alone
         print(f"  error id: {error_id}", file=sys.stderr)
+    for name, value in failure.rows:
+        print(f"  {name:<{max(len(each) for each, _ in failure.rows)}}  {value}", file=sys.stderr)
     if failure.hint:
-        print(f"  {failure.hint}", file=sys.stderr)
+        print(textwrap.indent(failure.hint, "  "), file=sys.stderr)
     sys.stderr.flush()

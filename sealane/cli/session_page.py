@@ -44,6 +44,7 @@ def show(output: Output, session: Session) -> None:
             ("metadata", ", ".join(f"{name}={value}" for name, value in session.metadata.items())),
             ("created", f"{text.moment(session.create_time)}, {text.distance(session.create_time, now)}"),
             ("expires", _expiry(session, now)),
+            ("will be", _chosen(session)),
         ]
     )
     if session.coverage is not None:
@@ -60,6 +61,7 @@ def show_object(output: Output, committed: CommittedObject, *before: tuple[str, 
         [
             *before,
             ("key", committed.key),
+            ("generation", str(committed.generation or "")),
             ("bucket", committed.bucket),
             ("size", text.exact_size(committed.size)),
             ("blake3", committed.blake3.hex()),
@@ -92,6 +94,17 @@ def _expiry(session: Session, now: datetime) -> str:
     if session.state is not SessionState.OPEN:
         return ""
     return f"{text.moment(session.expire_time)}, {text.distance(session.expire_time, now)}"
+
+
+def _chosen(session: Session) -> str:
+    """What the commit makes of the key that was chosen; "" without one, and once it is there."""
+    if not session.chosen_key or session.committed_object is not None:
+        return ""
+    if session.overwrite:
+        return f"{session.chosen_key}, whatever is there"
+    if session.if_generation_match:
+        return f"{session.chosen_key}, in place of generation {session.if_generation_match}"
+    return f"{session.chosen_key}, if nothing is there"
 
 
 def _show_coverage(output: Output, session: Session, found: Coverage) -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from sealane.domain.chunks import ChunkRange
 
 if TYPE_CHECKING:
+    from sealane.client.audit import AuditFinding, AuditSummary
     from sealane.client.progress import Progress
-    from sealane.client.results import ServerInfo, Session, UploadResult
+    from sealane.client.results import DeletedSession, KeyState, ServerInfo, Session, UploadResult
     from sealane.domain.coverage import Coverage
-    from sealane.domain.views import CommittedObject
+    from sealane.domain.views import CommittedObject, KeyHolder
 
 
 def moment(value: datetime) -> str:
@@ -45,6 +46,69 @@ def committed_object(value: CommittedObject) -> dict[str, Any]:
         "blake3": value.blake3.hex(),
         "commit_time": moment(value.commit_time),
         "replayed": value.replayed,
+        "generation": value.generation,
+        "duplicate": value.duplicate,
+    }
+
+
+def holder(value: KeyHolder) -> dict[str, Any]:
+    return {
+        "object_key": value.object_key,
+        "generation": value.generation,
+        "session_id": value.session_id or None,
+        "state": value.state.value,
+        "size": value.size,
+        "blake3": value.blake3.hex() or None,
+        "commit_time": moment(value.commit_time),
+        "foreign": value.foreign,
+    }
+
+
+def key(value: KeyState) -> dict[str, Any]:
+    return {
+        "object_key": value.object_key,
+        "generation": value.generation,
+        "holder": None if value.holder is None else holder(value.holder),
+        "cooling_until": None if value.cooling_until is None else moment(value.cooling_until),
+    }
+
+
+def deleted(value: DeletedSession) -> dict[str, Any]:
+    removed = [{"kind": each.kind, "count": each.count, "bytes": each.bytes} for each in value.removed]
+    return {"session_id": value.session_id, "state": value.state.value, "removed": removed}
+
+
+def finding(value: AuditFinding) -> dict[str, Any]:
+    return {
+        "kind": value.kind.value,
+        "session_id": value.session_id or None,
+        "key": value.key,
+        "count": value.count,
+        "bytes": value.bytes,
+        "age": value.age,
+        "text": value.text,
+        "repaired": value.repaired,
+    }
+
+
+def audit(findings: Iterable[AuditFinding], summary: AuditSummary) -> dict[str, Any]:
+    return {
+        "clean": summary.clean,
+        "keys": summary.keys,
+        "sessions": summary.sessions,
+        "objects": summary.objects,
+        "object_bytes": summary.object_bytes,
+        "kinds": [
+            {
+                "kind": each.kind.value,
+                "findings": each.findings,
+                "count": each.count,
+                "bytes": each.bytes,
+                "repaired": each.repaired,
+            }
+            for each in summary.findings
+        ],
+        "findings": [finding(each) for each in findings],
     }
 
 
@@ -56,6 +120,9 @@ def session(value: Session) -> dict[str, Any]:
         "outcome_unavailable": value.outcome_unavailable,
         "filename": value.filename,
         "object_key": value.object_key or None,
+        "chosen_key": value.chosen_key or None,
+        "if_generation_match": value.if_generation_match,
+        "overwrite": value.overwrite,
         "size": value.size,
         "chunk_size": value.chunk_size,
         "chunk_count": value.chunk_count,

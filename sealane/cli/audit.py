@@ -1,0 +1,128 @@
+"""`sealane audit`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import click
+
+from sealane.cli import quantities, text
+from sealane.cli.connection import connect, endpoint_options, timeout_option
+from sealane.cli.exit_codes import ExitCode
+from sealane.cli.output import Output, table
+
+if TYPE_CHECKING:
+    from sealane.client import AuditCount, AuditFinding, AuditSummary
+
+_SAY_EVERY_SECONDS = 5.0
+
+
+@click.command(name="audit")
+@click.option("--repair", is_flag=True, help="Remove what no session can account for; never an object.")
+@click.option(
+    "--min-age",
+    callback=quantities.duration,
+    metavar="TIME",
+    help="Leave out what is younger: it may just be being written.  [default: 15m]",
+)
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@endpoint_options
+@timeout_option
+def command(
+    repair: bool,
+    min_age: float | None,
+    quiet: bool,
+    ingest: str | None,
+    assembly: str | None,
+    as_json: bool,
+    timeout: float,
+) -> int:
+    """Walk your part of the store both ways, and list what does not fit together.
+
+    Records without objects, objects without records, uploads and receipts of no session, sessions that the sweeper
+    should have ended. Nothing is changed without --repair, and then only what the sweeper may remove, each step
+    confirmed; objects never.
+
+    Exit code 0 if nothing does not fit (any more); 8 if something is left.
+    """
+    from sealane.cli import shapes
+
+    output = Output(as_json=as_json, quiet=quiet)
+    findings, summary = asyncio.run(_audit(output, repair, min_age, ingest, assembly, timeout))
+    if as_json:
+        output.document(shapes.audit(findings, summary))
+    else:
+        _show(output, findings, summary)
+    return ExitCode.FINDINGS if summary.left else ExitCode.OK
+
+
+async def _audit(
+    output: Output, repair: bool, min_age: float | None, ingest: str | None, assembly: str | None, timeout: float
+) -> tuple[list[AuditFinding], AuditSummary]:
+    from sealane.client import AuditFinding
+
+    said = time.monotonic()
+
+    def progress(keys: int, sessions: int) -> None:
+        nonlocal said
+        if time.monotonic() >= said + _SAY_EVERY_SECONDS:
+            said = time.monotonic()
+            output.note(f"{keys:,} keys walked, {sessions:,} sessions looked at")
+
+    findings: list[AuditFinding] = []
+    async with (
+        connect(ingest, assembly, timeout=timeout, patience=timeout) as client,
+        aclosing(client.audit(min_age=min_age, repair=repair, progress=progress)) as found,
+    ):
+        async for each in found:
+            if not isinstance(each, AuditFinding):
+                return findings, each
+            findings.append(each)
+    raise AssertionError("unreachable: an audit ends with its summary or with an error")
+
+
+def _show(output: Output, findings: list[AuditFinding], summary: AuditSummary) -> None:
+    for kind in summary.findings:
+        if kind.findings:
+            output.line(f"{_heading(kind)}\n{_rows(each for each in findings if each.kind is kind.kind)}\n")
+    output.line(
+        f"{summary.keys:,} keys, {summary.sessions:,} sessions, {summary.objects:,} objects with "
+        f"{text.size(summary.object_bytes)}: {_verdict(summary)}"
+    )
+
+
+def _heading(kind: AuditCount) -> str:
+    what = kind.kind.replace("_", " ").lower()
+    removed = f", {kind.repaired:,} removed" if kind.repaired else ""
+    return f"{what}: {_findings(kind.findings)}{removed}; {kind.count:,} in all, {text.size(kind.bytes)}"
+
+
+def _rows(findings: Iterable[AuditFinding]) -> str:
+    rows = [
+        (f"  {text.duration(each.age)}", f"{each.count:,}", text.size(each.bytes), each.session_id or "-", _what(each))
+        for each in findings
+    ]
+    return table(("  AGE", "COUNT", "BYTES", "SESSION", "WHAT"), rows)
+
+
+def _findings(count: int) -> str:
+    return f"{count:,} finding{'' if count == 1 else 's'}"
+
+
+def _what(finding: AuditFinding) -> str:
+    done = "removed: " if finding.repaired else ""
+    return f"{done}{finding.text}  {finding.key}".rstrip()
+
+
+def _verdict(summary: AuditSummary) -> str:
+    if summary.clean:
+        return "everything fits"
+    found = sum(each.findings for each in summary.findings)
+    removed = found - summary.left
+    if not removed:
+        return _findings(found)
+    return f"{_findings(found)}, {removed:,} removed, {summary.left:,} left"
