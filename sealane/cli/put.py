@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import shlex
 import stat
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,38 +16,27 @@ from sealane.cli import quantities, text
 from sealane.cli.connection import DEFAULT_TIMEOUT, connect, endpoint_options
 from sealane.cli.exit_codes import ExitCode
 from sealane.cli.failures import CommandFailed, from_sealane
-from sealane.cli.meter import Meter, meter
+from sealane.cli.meter import meter
 from sealane.cli.output import Output
+from sealane.cli.put_progress import Reporter, Upload, log_to
 
 if TYPE_CHECKING:
-    from sealane.client import Progress, UploadResult, UploadSource
-
-_PROGRESS_EVERY_SECONDS = 0.2
-
-
-@dataclass(slots=True)
-class _Upload:
-    """One `put`: what was asked for, and what is known so far."""
-
-    file: str
-    output: Output
-    progress_records: bool
-    resumable: bool
-    """The same command line finds the session again: a regular file, and a journal."""
-    options: dict[str, Any]
-    session_id: str = ""
-    started: float = field(default_factory=time.monotonic)
-    stored: int = -1
-    resumed: int = 0
-
-    @property
-    def piped(self) -> bool:
-        return self.file == "-"
+    from sealane.client import UploadResult, UploadSource
+    from sealane.client.errors import GenerationMismatch, KeyCooling
 
 
 @click.command(name="put")
 @click.argument("file")
 @click.option("--name", help="The object's file name, its key's last segment.  [default: FILE's; object for -]")
+@click.option("--key", "object_key", metavar="KEY", help="Store under this key.  [default: a key of its own]")
+@click.option(
+    "--if-generation",
+    "if_generation_match",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="With --key: replace exactly this generation; 0: only if nothing is there.  [default: 0]",
+)
+@click.option("--overwrite", is_flag=True, help="With --key: replace whatever is there.")
 @click.option(
     "--parallel", type=click.IntRange(1, 64), default=4, show_default=True, help="Streams at once, a connection each."
 )
@@ -99,15 +86,23 @@ def command(
     Restarts, broken connections and full servers are ridden out. An upload that is interrupted, by Ctrl-C or a
     crash, is resumed by the same command line: what has arrived is not sent again. Bytes from a pipe come only once,
     so such an upload survives the servers' crashes, but not its own.
+
+    --key names the object. The commit checks that the key is vacant, or holds the generation that --if-generation
+    names: of many who try at once one wins, and the others get exit code 4 and the holder's name (its generation,
+    session, size, digest and time). If the key holds these very bytes already, that is a success, and said so.
     """
-    upload = _Upload(
+    if options["overwrite"] and options["if_generation_match"] is not None:
+        raise click.UsageError("--if-generation or --overwrite, not both.")
+    if options["object_key"] is None and (options["overwrite"] or options["if_generation_match"] is not None):
+        raise click.UsageError("--if-generation and --overwrite are of a --key.")
+    upload = Upload(
         file=file,
         output=Output(as_json=as_json, quiet=quiet),
         progress_records=as_json and progress_records,
         resumable=_is_regular(file) and options["session_id"] is None,
         options=options,
     )
-    _log_to(upload.output)
+    log_to(upload.output)
     try:
         result = asyncio.run(_put(upload, ingest, assembly, patience))
     except KeyboardInterrupt:
@@ -122,8 +117,9 @@ def command(
     _show(upload, result)
 
 
-async def _put(upload: _Upload, ingest: str | None, assembly: str | None, patience: float) -> UploadResult:
+async def _put(upload: Upload, ingest: str | None, assembly: str | None, patience: float) -> UploadResult:
     from sealane.client import SealaneError, SourceChanged
+    from sealane.client.errors import GenerationMismatch, KeyCooling
 
     source: UploadSource = sys.stdin.buffer if upload.piped else upload.file
     options = dict(upload.options)
@@ -135,7 +131,7 @@ async def _put(upload: _Upload, ingest: str | None, assembly: str | None, patien
             await client.get_server_info()  # nobody there: say so now, not when the patience ends
             title = upload.options["name"] or Path(upload.file).name
             with meter(upload.output, title if not upload.piped else "stdin") as shown:
-                report = _Reporter(upload, shown)
+                report = Reporter(upload, shown)
                 result = await client.upload(source, progress=report, **options)
                 report.flush()
                 return result
@@ -148,6 +144,10 @@ async def _put(upload: _Upload, ingest: str | None, assembly: str | None, patien
             hint="`sealane put` again uploads the file as it is now, in a new session.",
             data={"session_id": upload.session_id or None},
         ) from error
+    except GenerationMismatch as error:
+        raise _conflict(error, upload) from error
+    except KeyCooling as error:
+        raise _cooling(error, upload) from error
     except CommandFailed as failure:  # nobody answers
         _with_session(failure, upload)
         raise
@@ -157,7 +157,7 @@ async def _put(upload: _Upload, ingest: str | None, assembly: str | None, patien
         raise click.UsageError(str(error)) from None
 
 
-def _with_session(failure: CommandFailed, upload: _Upload) -> CommandFailed:
+def _with_session(failure: CommandFailed, upload: Upload) -> CommandFailed:
     """The failure with the session it leaves behind; what passes is answered by resuming."""
     if upload.session_id:
         failure.data["session_id"] = upload.session_id
@@ -166,62 +166,35 @@ def _with_session(failure: CommandFailed, upload: _Upload) -> CommandFailed:
     return failure
 
 
-class _Reporter:
-    """Passes on the newest progress a few times a second, however often it changes.
-
-    Between two of them the SDK's numbers settle: a chunk that was just acknowledged is for a moment both stored and
-    in flight.
-    """
-
-    def __init__(self, upload: _Upload, shown: Meter) -> None:
-        self._upload = upload
-        self._meter = shown
-        self._latest: Progress | None = None
-        self._timer: asyncio.TimerHandle | None = None
-
-    def __call__(self, progress: Progress) -> None:
-        self._latest = progress
-        if progress.session_id != self._upload.session_id:
-            self._session(progress.session_id)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_PROGRESS_EVERY_SECONDS, self.flush)
-
-    def flush(self) -> None:
-        """Show the newest now."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._latest is not None:
-            self._show(self._latest)
-
-    def _session(self, session_id: str) -> None:
-        """Which session it is, at once: whoever interrupts the upload needs its name."""
-        self._upload.session_id = session_id
-        self._upload.output.note(f"session {session_id}")
-        if self._upload.progress_records:
-            self._upload.output.record({"event": "session", "session_id": session_id})
-
-    def _show(self, progress: Progress) -> None:
-        from sealane.cli import shapes
-        from sealane.client import Phase
-
-        upload = self._upload
-        if progress.bytes_resumed and not upload.resumed:
-            upload.resumed = progress.bytes_resumed
-            upload.output.note(f"resumed: {text.size(progress.bytes_resumed)} had arrived before")
-        if upload.progress_records and progress.bytes_stored != upload.stored:
-            upload.stored = progress.bytes_stored
-            upload.output.record({"event": "progress", **shapes.progress(progress)})
-        retried = f"{progress.retries} retr{'y' if progress.retries == 1 else 'ies'}" if progress.retries else ""
-        self._meter.show(
-            progress.bytes_stored + progress.bytes_in_flight,
-            progress.bytes_total,
-            already=progress.bytes_resumed,
-            note="committing" if progress.phase is Phase.COMMITTING else retried,
-        )
+def _conflict(error: GenerationMismatch, upload: Upload) -> CommandFailed:
+    """Who holds the key, and each of the ways on."""
+    failure, holder = from_sealane(error), error.holder
+    again = _without(_words(upload), "--if-generation", "--overwrite")
+    if holder is None:
+        hints = [f"Nothing is there (any more). To create it:  {shlex.join(again)}"]
+    elif holder.foreign:
+        hints = ["Take another key, or remove that object by the means that put it there."]
+    else:
+        exactly = shlex.join([*again, "--if-generation", str(holder.generation)])
+        hints = [
+            f"To replace exactly that one:  {exactly}",
+            f"Or whatever is there:         {shlex.join([*again, '--overwrite'])}",
+        ]
+    if upload.session_id:
+        failure.data["session_id"] = upload.session_id
+        hints.append(f"What has arrived goes when its ttl is over, or now:  sealane abort {upload.session_id}")
+    failure.hint = "\n".join(hints)
+    return failure
 
 
-def _show(upload: _Upload, result: UploadResult) -> None:
+def _cooling(error: KeyCooling, upload: Upload) -> CommandFailed:
+    """Everything has arrived; only the commit has to wait."""
+    failure = _with_session(from_sealane(error), upload)
+    failure.hint = f"It can in {text.duration(error.retry_after)}. {_how_to_resume(upload)}"
+    return failure
+
+
+def _show(upload: Upload, result: UploadResult) -> None:
     from sealane.cli import session_page, shapes
 
     output, seconds = upload.output, time.monotonic() - upload.started
@@ -233,19 +206,37 @@ def _show(upload: _Upload, result: UploadResult) -> None:
             output.document(shape)
         return
     session_page.show_object(output, result.committed_object, ("session", result.session_id))
+    if result.duplicate:
+        output.note("The key held these very bytes already: nothing was replaced.")
     again = f", {text.size(result.bytes_sent_again)} of it again" if result.bytes_sent_again else ""
     resumed = f", {text.size(result.bytes_resumed)} resumed" if result.bytes_resumed else ""
     output.note(f"{text.size(result.bytes_sent)} sent in {seconds:.1f} s{again}{resumed}")
 
 
-def _how_to_resume(upload: _Upload) -> str:
-    words = list(click.get_current_context().find_root().obj or ["put", upload.file])
+def _how_to_resume(upload: Upload) -> str:
+    words = _words(upload)
     if upload.piped and not _is_regular("/dev/stdin"):
         gone = f"; `sealane abort {upload.session_id}` removes what has arrived" if upload.session_id else ""
         return f"Bytes from a pipe come only once: start again{gone}."
     if upload.session_id and not upload.resumable and "--session" not in words:
         words += ["--session", upload.session_id]
-    return f"What has arrived stays. Resume with:  {shlex.join(['sealane', *words])}"
+    return f"What has arrived stays. Resume with:  {shlex.join(words)}"
+
+
+def _words(upload: Upload) -> list[str]:
+    """The command line as it was given."""
+    return ["sealane", *(click.get_current_context().find_root().obj or ["put", upload.file])]
+
+
+def _without(words: list[str], valued: str, flag: str) -> list[str]:
+    """``words`` without the option ``valued`` and its value, and without ``flag``."""
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if not skip and word not in (valued, flag) and not word.startswith(f"{valued}="):
+            kept.append(word)
+        skip = word == valued
+    return kept
 
 
 def _is_regular(file: str) -> bool:
@@ -259,18 +250,3 @@ def _is_regular(file: str) -> bool:
     if stat.S_ISDIR(mode):
         raise click.BadParameter(f"{file} is a directory: put its files one by one.", param_hint="FILE")
     return stat.S_ISREG(mode)
-
-
-class _Notes(logging.Handler):
-    """What the SDK logs, as notes: never between lines of JSON."""
-
-    def __init__(self, output: Output) -> None:
-        super().__init__(logging.WARNING)
-        self._output = output
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._output.note(f"sealane: {record.getMessage()}")
-
-
-def _log_to(output: Output) -> None:
-    logging.getLogger().addHandler(_Notes(output))
