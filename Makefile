@@ -121,6 +121,13 @@ docs: $(STAMPS)/sealane ## Make the settings table of docs/operations.md anew
 k8s-check: $(STAMPS)/sealane $(K8S_READY) ## Build the kustomize base and validate every manifest
 	@$(BIN)/python deploy/kubernetes/check.py
 
+# --- break it ---
+
+.PHONY: chaos
+chaos: $(STAMPS)/sealane $(TEST_READY) ## Kill, stop and cut real processes on a real store: SEED=, MINUTES= or KILLS=, JSON=file
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
+	  $(if $(KILLS),--kills $(KILLS)) $(if $(PACE),--pace $(PACE)) $(if $(JSON),--json $(JSON))
+
 # --- measure ---
 
 .PHONY: bench
