@@ -23,7 +23,11 @@ class Aborter:
         Raises SessionNotFound, SessionSealed (COMMIT stands), SessionLost, and OutcomeUnknown: repeat the request.
         """
         found = await self._records.session(tenant, session, deadline)
-        if found is None or await self._records.deleted(tenant, session, deadline) is not None:
+        if (
+            found is None
+            or found.record.tombstone
+            or await self._records.deleted(tenant, session, deadline) is not None
+        ):
             raise SessionNotFound
         done = await self._records.done(tenant, session, deadline)
         if done is not None:

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from assembly_service.abort import Aborter
+from assembly_service.claiming import Claimant
 from assembly_service.claims import Claims
 from assembly_service.commit import Committer
 from assembly_service.delete import Deleter
 from assembly_service.delete_chosen import NoRelease
 from assembly_service.events import Events
+from assembly_service.get_key import KeyReader
+from assembly_service.names import Names
 from assembly_service.orphans import Orphans
 from assembly_service.outcome import Outcomes
 from assembly_service.patrol import Pace, Patrol
@@ -35,6 +38,7 @@ class Assembly:
     records: SessionRecords
     verifier: Verifier
     committer: Committer
+    key_reader: KeyReader
     outcomes: Outcomes
     aborter: Aborter
     deleter: Deleter
@@ -60,10 +64,13 @@ class Assembly:
         """``rng`` jitters pauses and paces; nothing here makes ids. ``may_sweep``: see :class:`Patrol`."""
         retention = retention or Retention()
         records = SessionRecords(store)
-        verifier = Verifier(records, receipts, limits=limits or Limits())
         roll_forward = RollForward(store, records, rng=rng, events=events, retention=retention, policy=policy)
+        claims, names = Claims(store, records), Names(store)
+        claimant = Claimant(
+            store, records, claims=claims, names=names, roll_forward=roll_forward, rng=rng, policy=policy
+        )
+        verifier = Verifier(records, receipts, limits=limits or Limits(), rehearsal=claimant)
         purge = Purge(store, records, events=events, retention=retention)
-        claims = Claims(store, records)
         sweep = Sweep(
             store,
             records,
@@ -77,12 +84,20 @@ class Assembly:
             records=records,
             verifier=verifier,
             committer=Committer(
-                store, records, verifier=verifier, uploads=Uploads(store, records), roll_forward=roll_forward
+                store,
+                records,
+                verifier=verifier,
+                uploads=Uploads(store, records),
+                claimant=claimant,
+                roll_forward=roll_forward,
             ),
+            key_reader=KeyReader(store, claims=claims, names=names),
             outcomes=Outcomes(store, records),
             aborter=Aborter(records),
             deleter=Deleter(store, records, roll_forward=roll_forward, purge=purge, release=NoRelease()),
-            object_verifier=ObjectVerifier(store, records, events=events, block_bytes=verify_block_bytes),
+            object_verifier=ObjectVerifier(
+                store, records, claims=claims, events=events, block_bytes=verify_block_bytes
+            ),
             sweep=sweep,
             patrol=Patrol(
                 store,

@@ -60,11 +60,6 @@ class Claim:
         """What proves that an object is its own."""
         return self.session.token if self.session else None
 
-    @property
-    def cooling_until(self) -> datetime | None:
-        """Of a done tombstone: the store's time from which the key may be claimed again."""
-        return cooling_until(self.found.done.last_modified) if self.tombstone and self.found.done else None
-
     def holder(self, object_key: str) -> KeyHolder:
         """As callers are told."""
         decided = self.found.decision.last_modified if self.found.decision else self.written
@@ -160,6 +155,17 @@ def is_of(head: ObjectHead | None, claim: Claim | None) -> bool:
         and claim.token is not None
         and head.metadata.get(keys.TOKEN_METADATA) == claim.token
     )
+
+
+def cooling_of(holder: Claim | None, now: datetime) -> datetime | None:
+    """Until when a key that a tombstone holds can't be claimed, if ``now`` (the store's) is before; else None.
+
+    Of a tombstone that is not done yet, that is an hour from now at least.
+    """
+    if holder is None or not holder.tombstone:
+        return None
+    until = cooling_until(holder.found.done.last_modified if holder.found.done else now)
+    return until if now < until else None
 
 
 def foreign_holder(object_key: str, generation: int, head: ObjectHead) -> KeyHolder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from assembly_service.claiming import Claimant
 from assembly_service.roll_forward import RollForward
 from assembly_service.standing import Standing, stand
 from assembly_service.upload import Uploads
@@ -28,12 +29,14 @@ class Committer:
         *,
         verifier: Verifier,
         uploads: Uploads,
+        claimant: Claimant,
         roll_forward: RollForward,
     ) -> None:
         self._bucket = store.bucket
         self._records = records
         self._verifier = verifier
         self._uploads = uploads
+        self._claimant = claimant
         self._roll_forward = roll_forward
 
     async def commit(
@@ -41,37 +44,41 @@ class Committer:
     ) -> CommittedObject:
         """Commit, or answer what the commit with these parameters has become. Idempotent.
 
-        Raises SessionNotFound; InvalidSize, ChunkOutOfRange, CoverageIncomplete, ChunkConflict, DigestMismatch (the
-        session stays OPEN); SessionSealed, SessionAborted, SessionExpired, SessionLost; ChunkNeeded; PeerUnavailable;
-        OutcomeUnknown (repeat the same request); InternalError; and the port's errors for reads before the decision.
+        Raises SessionNotFound; InvalidSize, ChunkOutOfRange, CoverageIncomplete, ChunkConflict, DigestMismatch and at a
+        chosen key GenerationMismatch, InvalidObjectKey, KeyCooling (all of which leave the session OPEN);
+        SessionSealed, SessionAborted, SessionExpired, SessionLost; ChunkNeeded; PeerUnavailable; OutcomeUnknown (repeat
+        the same request); InternalError; and the port's errors for reads before the decision.
         """
         found = await self._records.snapshot(tenant, session, deadline, state_only=True)  # C1
         standing = stand(found, parameters)
         if standing.state is SessionState.OPEN:
-            standing = await self._decide(tenant, session, standing.session, parameters, deadline)
+            if found.session is None:
+                raise SessionNotFound
+            standing = await self._decide(tenant, found.session, parameters, deadline)
+        key = standing.session.key
+        if standing.duplicate is not None:
+            replayed = found.decision is not None
+            return CommittedObject.of_duplicate(self._bucket, key, standing.duplicate, replayed=replayed)
         done = standing.done
         if done is None:
             if standing.decision is None:
                 raise InternalError(private=f"session {session} is OPEN behind its own decision")
             done = await self._roll_forward.finish(tenant, standing.session, standing.decision, deadline)
-        return CommittedObject.of(self._bucket, standing.session.key, done, replayed=standing.done is not None)
+        return CommittedObject.of(self._bucket, key, done, replayed=standing.done is not None)
 
     async def _decide(
-        self,
-        tenant: Tenant,
-        session: SessionId,
-        record: SessionRecord,
-        parameters: CommitParameters,
-        deadline: Deadline,
+        self, tenant: Tenant, found: Stored[SessionRecord], parameters: CommitParameters, deadline: Deadline
     ) -> Standing:
         """C2–C5 of an OPEN session: whose decision stands in the end, ours or another with the same parameters."""
+        record, session = found.record, SessionId(found.record.session_id)
         try:
             groups = await self._verifier.check(tenant, session, record, parameters, deadline)
-            # A key that the caller chose is claimed here, between the checks and the decision (section 8).
             upload_id, receipts = await self._uploads.to_complete(tenant, record, groups, deadline)
+            decision = Decision.commit(session, parameters, upload_id, receipts)
+            if record.chosen_key:  # section 8, between the checks and the decision
+                decision = await self._claimant.decision(tenant, found, decision, deadline)
         except SealaneError as error:
             return await self._verifier.before_refusing(tenant, session, parameters, error, deadline)
-        decision = Decision.commit(session, parameters, upload_id, receipts)
         try:
             standing = await self._records.settle_decision(tenant, session, decision, deadline)
             return await self._obey(tenant, session, standing, parameters, deadline)

@@ -13,6 +13,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 from assembly_service.confirmed import abort_confirmed, upload_exists
 from assembly_service.events import Events
@@ -22,6 +23,7 @@ from sealane.domain.chunks import ChunkDigests
 from sealane.domain.decision import CommitParameters, DecidedPart, Decision
 from sealane.domain.errors import (
     ChunkNeeded,
+    DeleteUnsupported,
     InternalError,
     OutcomeUnknown,
     SessionLost,
@@ -79,6 +81,16 @@ class _Work:
         return self.session.key
 
 
+class TombstoneFinisher(Protocol):
+    """What finishes a delete at a chosen key, in place of C6 and C7 (section 7)."""
+
+    async def finish(
+        self, tenant: Tenant, session: SessionRecord, decision: Stored[Decision], deadline: Deadline
+    ) -> DoneRecord:
+        """Answers once the object is gone and the tombstone's done.json is durable."""
+        ...
+
+
 class RollForward:
     """Finishes sessions whose decision is COMMIT."""
 
@@ -91,6 +103,7 @@ class RollForward:
         events: Events,
         retention: Retention,
         policy: RetryPolicy | None = None,
+        tombstones: TombstoneFinisher | None = None,
     ) -> None:
         self._store = store
         self._records = records
@@ -98,6 +111,7 @@ class RollForward:
         self._events = events
         self._retention = retention
         self._policy = policy or RetryPolicy()
+        self._tombstones = tombstones
 
     async def finish(
         self, tenant: Tenant, session: SessionRecord, decision: Stored[Decision], deadline: Deadline
@@ -110,6 +124,10 @@ class RollForward:
         meanwhile), OutcomeUnknown (at the deadline, or the store is away), StoreUnavailable (refused credentials),
         InternalError (alarmed).
         """
+        if decision.record.tombstone:
+            if self._tombstones is None:
+                raise DeleteUnsupported
+            return await self._tombstones.finish(tenant, session, decision, deadline)
         parameters = decision.record.parameters
         if parameters is None:
             raise InternalError(private=f"roll-forward of {session.session_id}, whose decision is no COMMIT")
@@ -192,6 +210,7 @@ class RollForward:
             size=work.parameters.size,
             blake3=work.parameters.blake3,
             committed_at=work.decision.last_modified,
+            generation=work.decision.record.generation,
         )
         standing = await self._records.settle_done(work.tenant, work.session_id, done, work.deadline)
         if standing.record != done:

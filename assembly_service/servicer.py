@@ -67,6 +67,18 @@ class AssemblyServicer(assembly_service_pb2_grpc.AssemblyServiceServicer):
             committed_object=None if committed is None else convert.committed_to_proto(committed),
         )
 
+    async def GetKey(  # noqa: N802 - the proto's name
+        self, request: pb.GetKeyRequest, context: Context
+    ) -> pb.GetKeyResponse:
+        object_key = ids.object_key(request.object_key, this_call().tenant)
+        state = await self._assembly.key_reader.key(this_call().tenant, object_key, this_call().deadline)
+        cooling = state.cooling_until
+        return pb.GetKeyResponse(
+            holder=None if state.holder is None else convert.holder_to_proto(state.holder),
+            generation=state.generation,
+            cooling_until=None if cooling is None else convert.timestamp_to_proto(cooling),
+        )
+
     async def AbortSession(  # noqa: N802 - the proto's name
         self, request: pb.AbortSessionRequest, context: Context
     ) -> pb.AbortSessionResponse:

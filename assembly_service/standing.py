@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sealane.domain.decision import CommitParameters, Decision, refusal
+from sealane.domain.decision import CommitParameters, Decision, DuplicateAnswer, refusal
 from sealane.domain.errors import SessionNotFound, SessionSealed
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.records import DoneRecord, SessionRecord
@@ -15,14 +15,17 @@ from sealane.store.session_records import SessionRecords, Snapshot, Stored
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A session that these parameters fit: still OPEN (no decision), COMMITTING, or COMMITTED (``done``)."""
+    """A session that these parameters fit: OPEN (no decision), COMMITTING, COMMITTED (``done``) or DUPLICATE."""
 
     session: SessionRecord
     decision: Stored[Decision] | None = None
     done: DoneRecord | None = None
+    duplicate: DuplicateAnswer | None = None
 
     @property
     def state(self) -> SessionState:
+        if self.duplicate is not None:
+            return SessionState.DUPLICATE
         if self.done is not None:
             return SessionState.COMMITTED
         return SessionState.OPEN if self.decision is None else SessionState.COMMITTING
@@ -32,9 +35,10 @@ def stand(found: Snapshot, parameters: CommitParameters) -> Standing:
     """Where the session stands for ``parameters``; raises what it has become if that is something else.
 
     SessionNotFound if it is gone or deleted; SessionLost whatever the parameters; SessionSealed if it is committed, or
-    being committed, with other parameters; SessionAborted, SessionExpired.
+    being committed, with other parameters; SessionAborted, SessionExpired. No caller made a tombstone session (section
+    7), and none has to do with one.
     """
-    if found.session is None or found.deleted is not None:
+    if found.session is None or found.deleted is not None or found.session.record.tombstone:
         raise SessionNotFound
     record = found.session.record
     if found.done is not None and isinstance(found.done.record, DoneRecord):
@@ -46,11 +50,11 @@ def stand(found: Snapshot, parameters: CommitParameters) -> Standing:
     state = found.records.state
     if state is SessionState.OPEN:
         return Standing(record)
-    if found.decision is not None and state is SessionState.COMMITTING:
+    if found.decision is not None and state in (SessionState.COMMITTING, SessionState.DUPLICATE):
         decided = found.decision.record.parameters
         if decided is None or not decided.same(parameters):
             raise SessionSealed(state=state)
-        return Standing(record, found.decision)
+        return Standing(record, found.decision, duplicate=found.decision.record.answer)
     raise refusal(state)
 
 

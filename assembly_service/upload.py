@@ -74,7 +74,8 @@ class Uploads:
             metadata={**record.metadata, keys.TOKEN_METADATA: record.token},
             content_type=record.content_type,
         )
-        standing = await self._records.settle_multipart(tenant, session, MultipartRecord(session, own), deadline)
+        ours = MultipartRecord(session, own, record.key if record.chosen_key else "")
+        standing = await self._records.settle_multipart(tenant, session, ours, deadline)
         if standing.record.upload_id != own:
             await abort_confirmed(self._store, record.key, own, deadline)
         return standing.record.upload_id

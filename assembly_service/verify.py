@@ -33,7 +33,7 @@ from sealane.domain.limits import ChunkPlan, Limits
 from sealane.domain.records import SessionRecord
 from sealane.domain.states import SessionState
 from sealane.store.deadline import Deadline
-from sealane.store.session_records import SessionRecords
+from sealane.store.session_records import SessionRecords, Stored
 
 
 class ReceiptsClient(Protocol):
@@ -41,6 +41,16 @@ class ReceiptsClient(Protocol):
 
     async def receipts(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> list[Receipt]:
         """All receipts of a session. Raises PeerUnavailable if ingest is away, SessionNotFound if it knows none."""
+        ...
+
+
+class Rehearsal(Protocol):
+    """What a claim of a chosen key would be answered, writing nothing (section 8)."""
+
+    async def rehearse(
+        self, tenant: Tenant, session: Stored[SessionRecord], parameters: CommitParameters, deadline: Deadline
+    ) -> None:
+        """Raises GenerationMismatch, InvalidObjectKey, KeyCooling."""
         ...
 
 
@@ -117,7 +127,15 @@ def check_receipts(
 class Verifier:
     """C1–C4 with the reads that they need."""
 
-    def __init__(self, records: SessionRecords, receipts: ReceiptsClient, *, limits: Limits) -> None:
+    def __init__(
+        self,
+        records: SessionRecords,
+        receipts: ReceiptsClient,
+        *,
+        limits: Limits,
+        rehearsal: Rehearsal | None = None,
+    ) -> None:
+        self._rehearsal = rehearsal
         self._records = records
         self._receipts = receipts
         self._limits = limits
@@ -126,10 +144,13 @@ class Verifier:
         self, tenant: Tenant, session: SessionId, parameters: CommitParameters, deadline: Deadline
     ) -> Verified:
         """What CommitSession's checks would answer, writing nothing. Raises as :meth:`CommitService.commit`."""
-        standing = stand(await self._records.snapshot(tenant, session, deadline, state_only=True), parameters)
-        if standing.state is SessionState.OPEN:
+        found = await self._records.snapshot(tenant, session, deadline, state_only=True)
+        standing = stand(found, parameters)
+        if standing.state is SessionState.OPEN and found.session is not None:
             try:
                 await self.check(tenant, session, standing.session, parameters, deadline)
+                if self._rehearsal is not None and found.session.record.chosen_key:
+                    await self._rehearsal.rehearse(tenant, found.session, parameters, deadline)
             except SealaneError as error:
                 standing = await self.before_refusing(tenant, session, parameters, error, deadline)
         return Verified(standing.state, parameters)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
+from assembly_service.claims import Claims
 from assembly_service.events import Events
 from assembly_service.standing import read_session_last
 from sealane.domain.decision import refusal
-from sealane.domain.errors import ObjectCorrupt, SessionLost, SessionNotCommitted, SessionNotFound
+from sealane.domain.errors import GenerationMismatch, ObjectCorrupt, SessionLost, SessionNotCommitted, SessionNotFound
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.records import DoneRecord, SessionRecord
 from sealane.domain.states import SessionState
@@ -37,8 +38,15 @@ class ObjectVerifier:
     """Reads objects, one block in memory at a time. The hash is computed inline: 0.1 ms a MiB."""
 
     def __init__(
-        self, store: RetryingStore, records: SessionRecords, *, events: Events, block_bytes: int = 1 << 20
+        self,
+        store: RetryingStore,
+        records: SessionRecords,
+        *,
+        claims: Claims,
+        events: Events,
+        block_bytes: int = 1 << 20,
     ) -> None:
+        self._claims = claims
         self._store = store
         self._records = records
         self._events = events
@@ -48,9 +56,11 @@ class ObjectVerifier:
         """Progress, the last one with the digest.
 
         Raises SessionNotFound; SessionNotCommitted; SessionLost (the commit was, or its object is not there);
-        ObjectCorrupt; the last two of them alarmed.
+        ObjectCorrupt; the last two of them alarmed. GenerationMismatch naming the holder: a later generation has
+        replaced the object, so that nothing at the key can prove it any more.
         """
         record, done = await self._committed(tenant, session, deadline)
+        await self._require_not_replaced(tenant, record, done, deadline)
         yield Progress(0, done.size)
         digest = blake3()
         bytes_read = told = 0
@@ -66,6 +76,7 @@ class ObjectVerifier:
                     yield Progress(bytes_read, done.size)
         except NoSuchKey as error:
             await self._committed(tenant, session, deadline)  # deleted by request meanwhile: NOT_FOUND
+            await self._require_not_replaced(tenant, record, done, deadline)
             self._events.alarm("a committed object is not there", tenant=tenant, session_id=session)
             raise SessionLost(
                 "The committed object is not in the store any more.", private=f"no object at {record.key}"
@@ -75,6 +86,7 @@ class ObjectVerifier:
                 await blocks.aclose()  # lets go of the connection now, not when the garbage is collected
         actual = digest.digest()
         if bytes_read != done.size or not hmac.compare_digest(actual, done.blake3):
+            await self._require_not_replaced(tenant, record, done, deadline)  # meanwhile: these are a later one's
             self._events.alarm("a committed object has other bytes", tenant=tenant, session_id=session)
             raise ObjectCorrupt(
                 "The object's bytes at rest are not those that were committed.",
@@ -85,12 +97,27 @@ class ObjectVerifier:
             )
         yield Progress(bytes_read, done.size, actual)
 
+    async def _require_not_replaced(
+        self, tenant: Tenant, record: SessionRecord, done: DoneRecord, deadline: Deadline
+    ) -> None:
+        """At a chosen key: GenerationMismatch once a later generation is decided, whose object may come any moment."""
+        if not record.chosen_key:
+            return
+        log = await self._claims.log(tenant, record.chosen_key, deadline)
+        newest = await self._claims.newest(tenant, record.chosen_key, log, deadline, undecided=False)
+        if newest is not None and newest.generation > done.generation:
+            holder = newest.holder(record.chosen_key)
+            message = (
+                f"Generation {holder.generation} has replaced this object, which was generation {done.generation}."
+            )
+            raise GenerationMismatch(message, holder=None if newest.tombstone else holder)
+
     async def _committed(
         self, tenant: Tenant, session: SessionId, deadline: Deadline
     ) -> tuple[SessionRecord, DoneRecord]:
         found = await read_session_last(self._records, tenant, session, deadline)
         state = found.records.state
-        if found.session is None or state in (None, SessionState.DELETED):
+        if found.session is None or state in (None, SessionState.DELETED) or found.session.record.tombstone:
             raise SessionNotFound
         if state is SessionState.LOST:
             raise refusal(state)

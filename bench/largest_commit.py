@@ -8,11 +8,7 @@ import os
 import random
 import time
 
-from assembly_service.commit import Committer
-from assembly_service.retention import Retention
-from assembly_service.roll_forward import RollForward
-from assembly_service.upload import Uploads
-from assembly_service.verify import Verifier
+from assembly_service.assembly import Assembly
 from sealane.domain.blake3_tree import ChunkHash, object_digest
 from sealane.domain.chunks import Receipt
 from sealane.domain.decision import CommitParameters
@@ -22,7 +18,6 @@ from sealane.domain.records import MultipartRecord, SessionRecord
 from sealane.store import keys
 from sealane.store.deadline import Deadline
 from sealane.store.retry import RetryingStore
-from sealane.store.session_records import SessionRecords
 from sealane.store.simulated import SimulatedStore
 
 _TENANT = Tenant("default")
@@ -40,18 +35,11 @@ async def _commit(chunks: int) -> float:
     simulated = SimulatedStore()
     rng = random.Random(1)
     store = RetryingStore(simulated, rng=rng)
-    records = SessionRecords(store)
     deadline = Deadline.after(_SECONDS)
     session = new_session_id(os.urandom)
     receipts = await _stored(store, session, chunks, deadline)
     digest = object_digest([ChunkHash(receipt.blake3, receipt.chaining_value) for receipt in receipts])
-    committer = Committer(
-        store,
-        records,
-        verifier=Verifier(records, _Receipts(store), limits=_LIMITS),
-        uploads=Uploads(store, records),
-        roll_forward=RollForward(store, records, rng=rng, events=_Silent(), retention=Retention()),
-    )
+    committer = Assembly.on(store, _Receipts(store), rng=rng, events=_Silent(), limits=_LIMITS).committer
     begin = time.perf_counter()
     committed = await committer.commit(_TENANT, session, CommitParameters(chunks, chunks * _CHUNK, digest), deadline)
     seconds = time.perf_counter() - begin

@@ -33,8 +33,6 @@ class ClaimLog:
     """All claims of a key that were there at one moment, in ascending order."""
 
     claims: Sequence[ListedClaim] = ()
-    named: bool = False
-    """Number 0 is there: the name is known to be a key, or a folder."""
 
     @property
     def next_number(self) -> int:
@@ -64,11 +62,11 @@ class KeyClaims:
                 parsed = keys.parse_claim_key(listed.key)
                 if parsed is None:
                     raise BadRecord(private=f"among the claims there is {listed.key!r}")
-                found.append(ListedClaim(parsed.number, listed.last_modified))
+                if parsed.number:  # number 0 is the name record
+                    found.append(ListedClaim(parsed.number, listed.last_modified))
             cursor, start = page.cursor, None
             if cursor is None:
-                claims = tuple(sorted((c for c in found if c.number), key=lambda claim: claim.number))
-                return ClaimLog(claims, named=len(claims) < len(found))
+                return ClaimLog(tuple(sorted(found, key=lambda claim: claim.number)))
 
     async def claim(
         self, tenant: Tenant, object_key: str, number: int, deadline: Deadline
