@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from sealane.client.connections import Connections
-from sealane.client.errors import GenerationMismatch, SealaneError, SessionMismatch, Unimplemented, is_transient
+from sealane.client.errors import GenerationMismatch, InvalidObjectKey, SealaneError, SessionMismatch, Unimplemented, is_transient
 from sealane.client.results import Session
 from sealane.client.upload_request import UploadRequest
+from sealane.client.wire_text import wire_text
 from sealane.rpc.convert import holder_from_proto
 from sealane.v1 import assembly_service_pb2
 
@@ -21,7 +22,8 @@ async def refuse_early(connections: Connections, request: UploadRequest, request
     if not request.object_key or request.overwrite:
         return
     wanted = request.if_generation_match or 0
-    asked = assembly_service_pb2.GetKeyRequest(object_key=request.object_key)
+    key = wire_text(request.object_key, InvalidObjectKey, "object_key")
+    asked = assembly_service_pb2.GetKeyRequest(object_key=key)
     try:
         answer = await connections.unary(
             connections.assembly.GetKey, asked, timeout=EARLY_SECONDS, request_id=request_id

@@ -31,12 +31,14 @@ from ingest_service.stream_messages import Frame
 from sealane.client import BackoffPolicy, Client, StreamOptions, SyncClient
 from sealane.dev.ports import free_ports
 from sealane.domain.blake3_tree import reference_chunk_cv
+from sealane.domain.errors import SealaneError
 from sealane.domain.ids import Tenant
 from sealane.domain.limits import Limits
 from sealane.logs import get_logger
 from sealane.rpc.channel import channel
 from sealane.rpc.interceptors import StaticIdentity, server_interceptors
 from sealane.rpc.server import server_options
+from sealane.rpc.status import to_status
 from sealane.store.retry import RetryingStore
 from sealane.store.simulated import SimulatedStore
 from sealane.store.simulated_bucket import SimulatedBucket
@@ -67,6 +69,8 @@ class Trouble(aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
     """Method -> how many answers are lost after the work was done."""
     before: dict[str, Callable[[], Any]] = field(default_factory=dict)
     """Method -> a coroutine function run before the next call of it, once."""
+    refuse: dict[str, SealaneError] = field(default_factory=dict)
+    """Method -> what the next call of it is answered, with nothing done."""
     on_frame: Callable[[Frame], Any] | None = None
     """Answers the frame to pass on, or a coroutine of it."""
     calls: Counter[str] = field(default_factory=Counter)
@@ -89,6 +93,9 @@ class Trouble(aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
             self.calls[method] += 1
             if hook := self.before.pop(method, None):
                 await hook()
+            if error := self.refuse.pop(method, None):
+                status = to_status(error, "e" * 16)
+                await context.abort(status.code, status.message, status.trailing_metadata)
             answer = await behaviour(self._frames(request) if streams_in else request, context)
             if self.lose_answers[method] > 0:
                 self.lose_answers[method] -= 1
