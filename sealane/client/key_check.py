@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from sealane.client.connections import Connections
-from sealane.client.errors import GenerationMismatch, InvalidObjectKey, SealaneError, SessionMismatch, Unimplemented, is_transient
+from sealane.client.errors import (
+    GenerationMismatch,
+    InvalidObjectKey,
+    SealaneError,
+    SessionMismatch,
+    Unimplemented,
+    is_transient,
+)
 from sealane.client.results import Session
 from sealane.client.upload_request import UploadRequest
 from sealane.client.wire_text import wire_text
