@@ -1,0 +1,1 @@
+"""Deterministic simulation: the real services and the real client in one seeded event loop, and what goes wrong."""

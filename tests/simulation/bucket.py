@@ -1,0 +1,61 @@
+"""The bucket with a witness: every change is shown to the model at the very moment at which it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sealane.store.port import Part
+from sealane.store.simulated_bucket import SimulatedBucket
+from sealane.store.simulated_traits import Dialect
+
+if TYPE_CHECKING:
+    from tests.simulation.model import Model
+
+
+class WatchedBucket(SimulatedBucket):
+    """A :class:`SimulatedBucket` that tells ``model`` what is about to change and what has changed."""
+
+    model: Model
+
+    def __init__(self, dialect: Dialect) -> None:
+        super().__init__(dialect=dialect)
+
+    def put(self, key: str, body: bytes, now: datetime, *, if_absent: bool, content_type: str) -> str:
+        before = self._objects.get(key)
+        etag = super().put(key, body, now, if_absent=if_absent, content_type=content_type)
+        self.model.has_put(key, body, None if before is None else b"".join(before.read()))
+        return etag
+
+    def delete(self, key: str) -> None:
+        if key in self._objects:
+            self.model.will_delete(key)
+        super().delete(key)
+
+    def create_multipart(self, key: str, now: datetime, *, metadata: Mapping[str, str], content_type: str) -> str:
+        self.model.touched(key)
+        return super().create_multipart(key, now, metadata=metadata, content_type=content_type)
+
+    def complete_multipart(self, key: str, upload_id: str, parts: Sequence[Part], now: datetime) -> str:
+        before = self._objects.get(key)
+        etag = super().complete_multipart(key, upload_id, parts, now)
+        if (made := self._objects[key]) is not before:
+            self.model.has_completed(key, upload_id, made)
+        return etag
+
+    def abort_multipart(self, key: str, upload_id: str) -> None:
+        if upload_id in self._uploads:
+            self.model.will_abort(key, upload_id)
+        super().abort_multipart(key, upload_id)
+
+    # --- for the model and the faults ---
+
+    def uploads(self) -> dict[str, str]:
+        """Open uploads: id -> key."""
+        return {upload_id: upload.key for upload_id, upload in self._uploads.items()}
+
+    def part_sha256s(self, upload_id: str, number: int) -> list[bytes] | None:
+        """The SHA-256 of each stored row of a part; None if the upload is not open."""
+        upload = self._uploads.get(upload_id)
+        return None if upload is None else [row.sha256 for row in upload.rows.get(number, [])]

@@ -1,0 +1,265 @@
+"""What must hold: the reference model that every store step and every answer is held against (protocol.md section 9).
+
+It knows nothing of how the services work. It sees what changes in the bucket, at the moment at which it changes, what
+the services answer, and what the clients have declared; and it keeps, for each session, the few facts that follow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from blake3 import blake3
+
+from sealane.domain.chunks import Receipt
+from sealane.domain.decision import CommitParameters, Decision, Outcome
+from sealane.domain.ids import SessionId, Tenant
+from sealane.domain.records import DoneRecord, LostRecord, MultipartRecord, SessionRecord, parse_done
+from sealane.store import keys
+from sealane.store.simulated_bucket import SimulatedObject
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+ROUNDING = 2.0
+"""Seconds: the store's times are whole ones."""
+
+
+@dataclass
+class SessionFacts:
+    """What has become of one session. ``decision`` is the one that was written while session.json was there."""
+
+    id: SessionId
+    record: SessionRecord
+    created: float
+    alive: bool = True
+    """session.json is there."""
+    upload_id: str = ""
+    decision: Decision | None = None
+    decided: float = 0.0
+    done: DoneRecord | LostRecord | None = None
+    done_at: float = 0.0
+    deleted: bool = False
+    refused: str = ""
+    """A negative answer that was given: it must stay true."""
+    answers: set[tuple[object, ...]] = field(default_factory=set)
+    """The successful answers to commits."""
+    may_be_lost: bool = False
+    """The store was told to lose its upload, or a client has sent other bytes for a chunk."""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        return None if self.decision is None else self.decision.outcome
+
+    @property
+    def lost(self) -> bool:
+        return isinstance(self.done, LostRecord)
+
+    @property
+    def undone(self) -> bool:
+        """Decided, and there is no object and will be none."""
+        return self.lost or self.outcome in {Outcome.ABORT, Outcome.EXPIRE, Outcome.DUPLICATE}
+
+
+class Model:
+    """Facts of all sessions, and the checks. What is wrong goes to ``world.violate``."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.sessions: dict[str, SessionFacts] = {}
+        self.by_key: dict[str, SessionFacts] = {}
+        self.contents: dict[bytes, bytes] = {}
+        """Contents that clients upload, by BLAKE3."""
+        self.grace = world.retention.grace.total_seconds()
+        self.kept = world.retention.outcome.total_seconds()
+
+    def declare(self, content: bytes) -> CommitParameters:
+        """A client is going to upload ``content``."""
+        digest = blake3(content).digest()
+        self.contents[digest] = content
+        return CommitParameters(-(-len(content) // self._world.chunk), len(content), digest)
+
+    def violate(self, invariant: str, text: str) -> None:
+        self._world.violate(invariant, text)
+
+    # --- steps of the store ---
+
+    def touched(self, key: str) -> None:
+        tenant = self._world.tenant
+        if not key.startswith((f".sealane/{tenant}/", f"{tenant}/")):
+            self.violate("I12", f"{key} is not {tenant}'s")
+
+    def has_put(self, key: str, body: bytes, before: bytes | None) -> None:
+        self.touched(key)
+        if before is not None and key.endswith(".json") and before != body:
+            self.violate("I1", f"{key} was written over with other bytes")
+        found = keys.parse_session_key(key)
+        if found is None:
+            if not key.startswith(keys.requests_prefix(self._world.tenant)):
+                self.violate("I12", f"an unknown key was written: {key}")
+            return
+        facts = self.sessions.get(found.session)
+        if found.rest == keys.SESSION:
+            if facts is not None and before is None:
+                self.violate("I9", f"session.json of {found.session} has risen from the dead")
+            elif facts is None:
+                record = SessionRecord.parse(body)
+                self.sessions[found.session] = SessionFacts(found.session, record, self._world.loop.now)
+                self.by_key[record.key] = self.sessions[found.session]
+            return
+        if facts is None:
+            self.violate("I9", f"{key} was written before any session.json")
+            return
+        if not facts.alive or before is not None:
+            return  # it must mean nothing: the sweeper's
+        if found.rest == keys.DECISION:
+            self._decided(facts, Decision.parse(body))
+        elif found.rest == keys.DONE:
+            self._done(facts, parse_done(body))
+        elif found.rest == keys.MULTIPART:
+            facts.upload_id = MultipartRecord.parse(body).upload_id
+        elif found.rest == keys.DELETED:
+            facts.deleted = True
+            if not isinstance(facts.done, DoneRecord):
+                self.violate("I10", f"{facts.id} was marked as deleted and is not committed")
+        else:
+            self._receipt(facts, keys.parse_receipt(key))
+
+    def _decided(self, facts: SessionFacts, decision: Decision) -> None:
+        now = self._world.loop.now
+        if facts.decision is not None:
+            self.violate("I1", f"{facts.id} was decided {facts.outcome}, and now {decision.outcome}")
+        facts.decision, facts.decided = decision, now
+        if decision.outcome is Outcome.EXPIRE and now < facts.created + facts.record.ttl + self.grace - ROUNDING:
+            self.violate("I15", f"{facts.id} has expired after {now - facts.created:.0f} s, before its time")
+        if decision.parameters is None:
+            return
+        content = self.contents.get(decision.parameters.blake3)
+        if content is None or len(content) != decision.parameters.size:
+            self.violate("I4", f"{facts.id}: COMMIT of a digest that no client has declared")
+            return
+        chunk = facts.record.chunk_size
+        for index, part in enumerate(decision.parts):
+            if part.blake3 != blake3(content[index * chunk : (index + 1) * chunk]).digest():
+                self.violate("I4", f"{facts.id}: the decision names other bytes as chunk {index}")
+
+    def _done(self, facts: SessionFacts, done: DoneRecord | LostRecord) -> None:
+        facts.done, facts.done_at = done, self._world.loop.now
+        there = self._object_of(facts)
+        if facts.outcome is not Outcome.COMMIT:
+            self.violate("I2", f"{facts.id} is done, and its decision is {facts.outcome}")
+        if isinstance(done, LostRecord):
+            if there is not None:
+                self.violate("I8", f"{facts.id} is LOST, and its object is there")
+            if not facts.may_be_lost:
+                self.violate("I3", f"{facts.id} is LOST ({done.why}), and nobody has lost or overwritten anything")
+        elif there is None or there.head.size != done.size or there.head.etag != done.etag:
+            self.violate("I7", f"{facts.id} is done, and its object is not what done.json says")
+
+    def _receipt(self, facts: SessionFacts, receipt: Receipt) -> None:
+        stored = self._world.bucket.part_sha256s(facts.upload_id, receipt.index + 1)
+        if stored is not None and receipt.sha256 not in stored and not facts.may_be_lost:
+            self.violate("I5", f"{facts.id}: a receipt of chunk {receipt.index}, and no such part")
+
+    def will_delete(self, key: str) -> None:
+        self.touched(key)
+        found = keys.parse_session_key(key)
+        if found is None:
+            facts = self.by_key.get(key)
+            if facts is not None and not facts.deleted:
+                self.violate("I10", f"an object was deleted: {key}")
+            return
+        facts = self.sessions[found.session]
+        now = self._world.loop.now
+        rest = found.rest
+        if rest == keys.SESSION:
+            facts.alive = False
+            since = facts.done_at if facts.lost else facts.decided
+            if facts.deleted:
+                if self._object_of(facts) is not None:
+                    self.violate("I11", f"{facts.id}: session.json goes before the object")
+            elif not facts.undone:
+                self.violate("I10", f"{facts.id}: session.json goes, and its decision is {facts.outcome}")
+            elif now < since + self.kept - ROUNDING:
+                self.violate("I15", f"{facts.id} is purged {now - since:.0f} s after its outcome, before its time")
+            if facts.upload_id in self._world.bucket.uploads():
+                self.violate("I9", f"{facts.id}: session.json goes, and its upload is still open")
+        elif not facts.alive:
+            return
+        elif rest == keys.DECISION:
+            self.violate("I11", f"{facts.id}: its decision goes while session.json is there")
+        elif rest == keys.DONE:
+            self.violate("I11", f"{facts.id}: done.json goes before session.json")
+        elif not (facts.undone or facts.deleted or (rest.startswith("receipts/") and facts.done is not None)):
+            kind = "I5" if facts.decision is None else "I10"
+            self.violate(kind, f"{facts.id}: {rest[:24]} goes, and its decision is {facts.outcome}")
+
+    def will_abort(self, key: str, upload_id: str) -> None:
+        self.touched(key)
+        facts = self.by_key.get(key)
+        if facts is None or not facts.alive or facts.undone or facts.deleted or facts.done is not None:
+            return
+        if facts.outcome is Outcome.COMMIT:
+            assert facts.decision is not None
+            late = self._world.loop.now >= facts.decided + facts.record.ttl + self.grace - ROUNDING
+            if upload_id == facts.decision.upload_id and not (facts.may_be_lost and late):
+                self.violate("I10", f"{facts.id} is decided COMMIT, and its upload is aborted")
+        elif upload_id == facts.upload_id or not facts.upload_id:
+            self.violate("I5", f"{facts.id} is open, and the upload that it may name is aborted")
+
+    def has_completed(self, key: str, upload_id: str, made: SimulatedObject) -> None:
+        self.touched(key)
+        facts = self.by_key.get(key)
+        if facts is None or not facts.alive:
+            self.violate("I9", f"an object appears at {key} after its session is gone")
+            return
+        decision = facts.decision
+        if facts.outcome is not Outcome.COMMIT or decision is None or decision.parameters is None:
+            self.violate("I2", f"{facts.id}: an object appears, and its decision is {facts.outcome}")
+            return
+        if facts.lost or facts.refused or facts.deleted:
+            self.violate("I8", f"{facts.id}: an object appears after it was answered {facts.refused or 'LOST'}")
+        body = b"".join(made.read())
+        if body != self.contents.get(decision.parameters.blake3):
+            self.violate("I4", f"{facts.id}: the object has other bytes than were committed")
+
+    def _object_of(self, facts: SessionFacts) -> SimulatedObject | None:
+        found = self._world.bucket.object(facts.record.key)
+        if found is None or found.head.metadata.get(keys.TOKEN_METADATA) != facts.record.token:
+            return None
+        return found
+
+    # --- answers ---
+
+    def committed(self, session: str, answer: tuple[object, ...]) -> None:
+        """A commit of ``session`` is answered as a success."""
+        facts = self.sessions[session]
+        if not isinstance(facts.done, DoneRecord):
+            self.violate("I7", f"{facts.id}: a commit is answered, and done.json is not there")
+        facts.answers.add(answer)
+        if len(facts.answers) > 1:
+            self.violate("I6", f"{facts.id}: two answers to its commits: {sorted(map(str, facts.answers))}")
+
+    def refused(self, session: str, reason: str) -> None:
+        """``session`` is answered as gone, given up or lost."""
+        facts = self.sessions.get(session)
+        if facts is None:
+            return
+        if reason == "SESSION_NOT_FOUND" and facts.alive and not facts.deleted:
+            self.violate("I8", f"{facts.id} is answered as not found, and session.json is there")
+        if facts.deleted:
+            return
+        if self._object_of(facts) is not None:
+            self.violate("I8", f"{facts.id} is answered {reason}, and its object is there")
+        if facts.alive and not (facts.undone or facts.may_be_lost):
+            self.violate("I8", f"{facts.id} is answered {reason}, and its decision is {facts.outcome}")
+        facts.refused = facts.refused or reason
+
+    def acknowledged(self, session: str, index: int) -> None:
+        """A chunk is answered as stored."""
+        facts = self.sessions.get(session)
+        if facts is None or not facts.alive or facts.decision is not None:
+            return
+        prefix = keys.receipts_prefix(Tenant(self._world.tenant), facts.id, index)
+        if not self._world.bucket.keys(prefix):
+            self.violate("I5", f"{facts.id}: chunk {index} is acknowledged, and has no receipt")

@@ -1,0 +1,237 @@
+"""What happens in one run, drawn from its seed: sessions, what clients do to them, and what goes wrong meanwhile.
+
+A plan is plain data. The seed alone makes it, so one number tells a run; and it can be shrunk, item by item.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from tests.simulation.faults import StoreFault, Storm, store_fault
+
+CHUNK = 1024
+REPLICAS = 2
+LONG_STALLS = (3.0, 50.0, 120.0, 330.0, 880.0)
+"""Seconds: within an operation; beyond its deadline; beyond ttl + grace; beyond ttl + grace + outcome retention."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlan:
+    """One object to upload. ``size`` in bytes; ``told``: create names the size; ``ttl`` in seconds."""
+
+    size: int
+    told: bool
+    ttl: int
+    stock: int = 0
+    """Which of the contents in stock it is."""
+
+    @property
+    def content(self) -> bytes:
+        pieces = (_piece(self.stock, index) for index in range(-(-self.size // CHUNK)))
+        return b"".join(pieces)[: self.size]
+
+    def __str__(self) -> str:
+        return f"session of {self.size} bytes{'' if self.told else ', untold'}, ttl {self.ttl} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What one client does: ``kind`` names a function of :mod:`tests.simulation.deeds`; ``start`` in seconds."""
+
+    kind: str
+    session: int
+    start: float
+    seconds: float
+    """The deadline of the whole."""
+    parallel: int = 2
+    chunks_per_stream: int = 4
+
+    def __str__(self) -> str:
+        return f"{self.kind} session {self.session} from {self.start:.2f} s, within {self.seconds:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class NetFault:
+    """The ``nth`` call of ``method`` by ``who``…: lose_request, lose_answer, delay, delay_answer, cut, corrupt."""
+
+    who: str
+    method: str
+    nth: int
+    kind: str
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.seconds:.2f} s: call {self.nth} of {self.method} by {self.who or 'any'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """Before its ``step``th step, ``who`` crashes (and comes back after ``seconds``, if not inf) or stands still.
+
+    ``kind``: crash, pause (its clock stops, too: a paused machine), stop (SIGSTOP). ``life``: 0 is its first.
+    """
+
+    who: str
+    life: int
+    step: int
+    kind: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.who} (life {self.life}) before its step {self.step}, for {self.seconds:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """``one``… and ``other``… can't hear each other."""
+
+    one: str
+    other: str
+    start: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"partition of {self.one} and {self.other} from {self.start:.2f} s for {self.seconds:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All of it. The tuples are what shrinking takes items from."""
+
+    seed: int
+    dialect: str
+    page: int
+    pace: float
+    sessions: tuple[SessionPlan, ...]
+    deeds: tuple[Deed, ...]
+    faults: tuple[StoreFault, ...] = ()
+    storms: tuple[Storm, ...] = ()
+    cuts: tuple[Cut, ...] = ()
+    net: tuple[NetFault, ...] = ()
+    fates: tuple[Fate, ...] = ()
+    skews: tuple[tuple[str, float], ...] = ()
+
+    TROUBLES = ("deeds", "faults", "storms", "cuts", "net", "fates", "skews")
+
+    @property
+    def calm(self) -> bool:
+        """Nothing goes wrong."""
+        return not (self.faults or self.storms or self.cuts or self.net or self.fates)
+
+    def smaller(self) -> Iterator[Plan]:
+        """This plan without one of its items, each in turn; the troubles before the deeds."""
+        for name in reversed(self.TROUBLES):
+            items = getattr(self, name)
+            for index in range(len(items)):
+                yield replace(self, **{name: items[:index] + items[index + 1 :]})
+
+    def __str__(self) -> str:
+        lines = [f"seed {self.seed}: {self.dialect}, pages of {self.page}, a pass every {self.pace:g} s"]
+        lines += [f"  {number}: {session}" for number, session in enumerate(self.sessions)]
+        for name in self.TROUBLES[:-1]:
+            lines += [f"  {item}" for item in getattr(self, name)]
+        lines += [f"  clock of {who} is wrong by {skew:g} s" for who, skew in self.skews]
+        return "\n".join(lines)
+
+
+@functools.cache
+def _piece(stock: int, index: int) -> bytes:
+    return random.Random(f"piece {stock} {index}").randbytes(CHUNK)
+
+
+def _session(rng: random.Random, number: int) -> SessionPlan:
+    chunks = rng.choice((0, 1, 1, 2, 2, 3, 4))
+    size = 0 if chunks == 0 else (chunks - 1) * CHUNK + rng.choice((1, 100, CHUNK - 1, CHUNK, CHUNK))
+    return SessionPlan(size, rng.random() < 0.7, rng.choice((60, 60, 90)), 3 * rng.randrange(3) + number)
+
+
+def _deeds(rng: random.Random, session: int) -> list[Deed]:
+    def deed(kind: str, latest: float = 1.0) -> Deed:
+        seconds = rng.choice((20.0, 120.0, 400.0))
+        return Deed(kind, session, rng.random() * latest, seconds, rng.choice((1, 2, 3)), rng.choice((1, 2, 4)))
+
+    first = rng.choices(("upload", "create_and_upload", "stream", "leave", "resume_later"), (5, 5, 2, 2, 2))[0]
+    deeds = [deed(first, 0.2)]
+    for kind, share in (
+        ("commit", 0.35),
+        ("abort", 0.3),
+        ("twin", 0.2),
+        ("poll", 0.25),
+        ("wrong", 0.1),
+        ("rogue", 0.12),
+    ):
+        if rng.random() < share:
+            latest = rng.choice((0.5, 0.5, 2.0, 100.0))
+            deeds.append(deed(kind, latest))
+    return deeds
+
+
+def _net_fault(rng: random.Random) -> NetFault:
+    method = rng.choice(
+        ("CreateSession", "UploadChunks", "UploadChunks", "CommitSession", "CommitSession", "AbortSession")
+        + ("GetSession", "StreamReceipts", "StreamReceipts", "GetCommit")
+    )
+    kind = rng.choice(("lose_request", "lose_answer", "lose_answer", "delay", "delay_answer", "cut"))
+    if method == "UploadChunks" and rng.random() < 0.2:
+        kind = "corrupt"
+    seconds = rng.random() * 0.3 if kind == "cut" else rng.choice((0.1, 2.0, 40.0, 150.0)) * rng.random()
+    return NetFault("", method, rng.choice((1, 1, 2, 3)), kind, seconds)
+
+
+def _fate(rng: random.Random, actors: list[str]) -> Fate:
+    who = rng.choice([f"ingest-{n}" for n in range(REPLICAS)] + [f"assembly-{n}" for n in range(REPLICAS)] * 2 + actors)
+    kind = rng.choice(("crash", "crash", "pause", "pause", "stop"))
+    step = int(2 ** rng.uniform(2.0, 9.5))
+    if kind == "crash":
+        seconds = rng.choice((0.2, 2.0, 30.0, 200.0))
+    else:
+        seconds = rng.choice(LONG_STALLS) * rng.uniform(0.8, 1.0)
+    return Fate(who, rng.choice((0, 0, 0, 1)), step, kind, seconds)
+
+
+def make(seed: int) -> Plan:
+    """The plan of ``seed``."""
+    rng = random.Random(seed)
+    sessions = tuple(_session(rng, number) for number in range(rng.choices((1, 2, 3), (8, 3, 1))[0]))
+    deeds = tuple(deed for number in range(len(sessions)) for deed in _deeds(rng, number))
+    plan = Plan(
+        seed,
+        rng.choice(("seaweedfs", "seaweedfs", "aws", "aws-kms", "seaweedfs-kms")),
+        rng.choice((1000, 1000, 1000, 1000, 2, 5)),
+        rng.choice((40.0, 100.0, 250.0)),
+        sessions,
+        deeds,
+    )
+    if rng.random() < 0.04:
+        return plan
+    actors = [f"client-{number}" for number in range(len(deeds))]
+    services = ("ingest", "assembly", "ingest-0", "assembly-0", "client")
+    level = rng.choice((1, 1, 2, 3))
+    return replace(
+        plan,
+        faults=tuple(store_fault(rng) for _ in range(rng.randint(0, 2 * level))),
+        storms=tuple(
+            Storm(
+                rng.choice(("", "ingest", "assembly")),
+                rng.random() * 2.0,
+                rng.choice((1.0, 10.0, 60.0, 600.0)),
+                rng.choice(("refused", "throttled", "throttled")),
+            )
+            for _ in range(rng.random() < 0.06)
+        ),
+        cuts=tuple(
+            Cut(*rng.sample(services, 2), rng.random() * 1.5, rng.choice((0.5, 5.0, 60.0, 200.0)))
+            for _ in range(rng.random() < 0.12)
+        ),
+        net=tuple(_net_fault(rng) for _ in range(rng.randint(0, level))),
+        fates=tuple(_fate(rng, actors) for _ in range(rng.randint(0, level))),
+        skews=tuple(
+            (f"{kind}-{n}", rng.choice((-86400.0, 86400.0, 600.0, -7200.0)))
+            for kind in ("ingest", "assembly")
+            for n in range(REPLICAS)
+            if rng.random() < 0.25
+        ),
+    )

@@ -1,0 +1,281 @@
+"""An event loop in virtual time whose callbacks belong to processes that may crash, stand still, or tell the time wrong.
+
+One seed gives one run: time moves only when nothing is left to do, timers of one moment fire in the order in which they
+were set, and sets of tasks are walked in the order in which the tasks were made. There are no threads.
+
+A *process* is a context variable, which tasks and timers inherit. Of a process that has crashed nothing is ever run
+again, not even a ``finally``: that is a crash at the very await that it was in. A process that stands still runs on
+later, from where it was, either with its clock stopped meanwhile (a paused virtual machine) or not (SIGSTOP).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import heapq
+from asyncio import events
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
+
+
+class Stuck(Exception):
+    """Nothing is left to wait for, or there is no end of it: a deadlock, or a livelock."""
+
+
+class Halted(Exception):
+    """The run was ended from within."""
+
+
+class Process:
+    """What crashes, stands still and has a wrong clock, as one. Made by :meth:`Loop.process`."""
+
+    def __init__(self, loop: Loop, name: str) -> None:
+        self.loop = loop
+        self.name = name
+        self.dead = False
+        self.stalled = False
+        self.lag = 0.0
+        """Seconds for which its clock stood."""
+        self.skew = 0.0
+        """Seconds by which its wall clock is wrong."""
+        self.steps = 0
+        self.fates: dict[int, Callable[[], None]] = {}
+        """What happens to it before its nth step."""
+        self.held: list[Handle] = []
+        self.ends: list[Callable[[], None]] = []
+        """Called, by the world, when it crashes."""
+        self.stood = 0.0
+        """Seconds for which it stood still while its clock went on."""
+        self.after_wake: list[Callable[[], object]] = []
+        self.context = contextvars.Context()
+        self.context.run(PROCESS.set, self)
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run ``work`` as this process."""
+        return self.loop.create_task(work, context=self.context.copy())
+
+    def crash(self) -> None:
+        """Nothing of it runs again; whoever was connected hears of it."""
+        if not self.dead:
+            self.dead = True
+            self.held.clear()
+            for end in self.ends:
+                end()
+
+    def stall(self, seconds: float, *, clock_stops: bool) -> None:
+        """Stand still for ``seconds``."""
+        if self.dead or self.stalled:
+            return
+        self.stalled = True
+        loop = self.loop
+        if clock_stops:
+            loop.shift(self, seconds)
+
+        def wake() -> None:
+            self.stalled = False
+            if clock_stops:
+                self.lag += seconds
+            else:
+                self.stood += seconds
+            held, self.held = self.held, []
+            for handle in held:
+                loop.ready(handle)
+            waiting, self.after_wake = self.after_wake, []
+            for act in waiting:
+                act()
+
+        loop.world_at(loop.now + seconds, wake)
+
+
+class Handle:
+    """A callback that is due, or will be; as much of asyncio.TimerHandle as anybody asks of one."""
+
+    __slots__ = ("_args", "_callback", "_cancelled", "_context")
+
+    def __init__(self, callback: Any, args: tuple[Any, ...], context: contextvars.Context) -> None:
+        self._callback = callback
+        self._args = args
+        self._context = context
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback = self._args = None
+
+    def cancelled(self) -> bool:
+        return self._cancelled
+
+
+class SimTask(asyncio.Task[T]):
+    """A task with a place of its own in sets, the same in every run; silent if it never ends."""
+
+    _made = 0
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> SimTask[T]:
+        self: SimTask[T] = super().__new__(cls)
+        SimTask._made += 1
+        self.serial = SimTask._made
+        return self
+
+    def __hash__(self) -> int:
+        return self.serial
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class Loop(asyncio.BaseEventLoop):
+    """See the module's text."""
+
+    def __init__(self, *, start: float = 1_000_000.0, max_steps: int = 400_000) -> None:
+        super().__init__()
+        self.now = start
+        self.over = False
+        self.halted = False
+        """Somebody has seen enough: :meth:`run` raises Halted."""
+        self.steps = 0
+        self.processes: list[Process] = []
+        self.tasks: list[asyncio.Task[Any]] = []
+        """All of them, kept: one that is lost in a crash must not be collected, and closed, while the run goes on."""
+        self.failure: BaseException | None = None
+        self._max_steps = max_steps
+        self._ready: deque[Handle] = deque()
+        self._timers: list[tuple[float, int, Handle]] = []
+        self._set = 0
+        self._world = contextvars.Context()
+        SimTask._made = 0
+
+    def process(self, name: str) -> Process:
+        process = Process(self, name)
+        self.processes.append(process)
+        return process
+
+    # --- what asyncio asks of a loop ---
+
+    def time(self) -> float:
+        process = PROCESS.get()
+        return self.now if process is None else self.now - process.lag
+
+    def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Handle:
+        handle = Handle(callback, args, contextvars.copy_context() if context is None else context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(
+        self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> Handle:
+        if context is None:
+            context = contextvars.copy_context()
+        process = context.get(PROCESS)
+        if process is not None:
+            when += process.lag
+        timer = Handle(callback, args, context)
+        self._set += 1
+        heapq.heappush(self._timers, (when, self._set, timer))
+        return timer
+
+    def call_later(
+        self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> Handle:
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def world_at(self, when: float, callback: Callable[..., Any], *args: Any) -> Handle:
+        """``callback`` at that moment, whoever crashes: what is on its way stays on its way."""
+        return self.call_at(when, callback, *args, context=self._world)
+
+    def world_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> Handle:
+        return self.call_at(self.now + delay, callback, *args, context=self._world)
+
+    def create_task(  # type: ignore[override]
+        self, coro: Any, *, name: object = None, context: contextvars.Context | None = None
+    ) -> asyncio.Task[Any]:
+        task: SimTask[Any] = SimTask(coro, loop=self, name=name, context=context)
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio's own switch for just that
+        self.tasks.append(task)
+        return task
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
+        """At once, on the loop."""
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - the awaiting code gets whatever the job raised
+            future.set_exception(error)
+        return future
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Handle:
+        raise AssertionError("a thread in the simulation")
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        if not self.over and context.get("exception") is not None:
+            self.failure = self.failure or context["exception"]
+            self.halted = True
+
+    def get_debug(self) -> bool:
+        return False
+
+    # --- running ---
+
+    def ready(self, handle: Handle) -> None:
+        self._ready.append(handle)
+
+    def shift(self, process: Process, seconds: float) -> None:
+        """All of its timers go off ``seconds`` later."""
+        moved = []
+        for when, order, timer in self._timers:
+            mine = timer._context.get(PROCESS) is process
+            moved.append((when + seconds if mine else when, order, timer))
+        heapq.heapify(moved)
+        self._timers = moved
+
+    def run(self, main: Coroutine[Any, Any, T]) -> T:
+        """Run ``main``, which belongs to no process, to its end."""
+        events._set_running_loop(self)
+        try:
+            task = self.create_task(main, context=contextvars.Context())
+            while not task.done():
+                self._step()
+                if self.halted:
+                    raise Halted
+            result: T = task.result()
+            return result
+        finally:
+            events._set_running_loop(None)
+
+    def _step(self) -> None:
+        ready = self._ready
+        if not ready:
+            if not self._timers:
+                raise Stuck("nothing is left to wait for")
+            when, _, timer = heapq.heappop(self._timers)
+            if timer._cancelled:
+                return
+            if when > self.now:
+                self.now = when
+            ready.append(timer)
+        handle = ready.popleft()
+        if handle._cancelled:
+            return
+        context = handle._context
+        process = context.get(PROCESS)
+        if process is not None:
+            if process.dead:
+                return
+            if process.stalled:
+                process.held.append(handle)
+                return
+            process.steps += 1
+            if process.fates and (fate := process.fates.pop(process.steps, None)) is not None:
+                ready.appendleft(handle)
+                process.steps -= 1
+                fate()
+                return
+        self.steps += 1
+        if self.steps > self._max_steps:
+            raise Stuck(f"no end after {self.steps} steps, at {self.now:.1f} s")
+        context.run(handle._callback, *handle._args)

@@ -1,0 +1,375 @@
+"""One run: replicas, clients, a network and a bucket, what goes wrong among them, the recovery, and the last look."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import traceback
+from dataclasses import dataclass, fields
+from typing import Any
+
+import grpc
+
+import sealane.client.connections
+import sealane.client.upload
+from ingest_service.admission import MemoryBudget
+from sealane.client.errors import SealaneError
+from sealane.domain.ids import SessionId
+from sealane.domain.records import DoneRecord
+from sealane.domain.views import CommittedObject
+from sealane.rpc.convert import committed_from_proto
+from sealane.rpc.status import from_rpc_error
+from sealane.store import keys
+from sealane.store.deadline import Deadline
+from sealane.store.simulated_traits import AWS, SEAWEEDFS, Dialect
+from sealane.v1 import assembly_service_pb2, ingest_service_pb2, session_pb2
+
+from tests.simulation import services
+from tests.simulation.bucket import WatchedBucket
+from tests.simulation.deeds import Actor
+from tests.simulation.faults import FaultBook
+from tests.simulation.model import Model
+from tests.simulation.plan import CHUNK, REPLICAS, Deed, Fate, NetFault, Plan
+from tests.simulation.trace import Trace
+from tests.simulation.virtual_loop import Halted, Loop, Process, Stuck
+from tests.simulation.wire import Call, Context, Network
+
+DIALECTS: dict[str, Dialect] = {"seaweedfs": SEAWEEDFS, "aws": AWS}
+LONGEST = 5000.0
+"""Seconds until every deed must have ended, whatever goes wrong (I14)."""
+SETTLING = 1000.0
+"""Seconds until the last late write has landed, and the last process that stood still has woken."""
+_REFUSED = frozenset({"SESSION_NOT_FOUND", "SESSION_ABORTED", "SESSION_EXPIRED", "SESSION_LOST"})
+_GONE = {
+    session_pb2.SESSION_STATE_ABORTED: "SESSION_ABORTED",
+    session_pb2.SESSION_STATE_EXPIRED: "SESSION_EXPIRED",
+    session_pb2.SESSION_STATE_LOST: "SESSION_LOST",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """What must not be, and was."""
+
+    invariant: str
+    text: str
+    at: float
+
+
+class World:
+    """Made of a plan; :meth:`play` it once."""
+
+    def __init__(self, plan: Plan, *, trace: bool = False) -> None:
+        self.plan = plan
+        self.loop = Loop()
+        self.start = self.loop.now
+        self.trace = Trace(self.start) if trace else None
+        self.gate: Any = None
+        self.tenant = services.TENANT
+        self.retention = services.RETENTION
+        self.chunk = CHUNK
+        self.violations: list[Violation] = []
+        self.memories: dict[str, MemoryBudget] = {}
+        self.bucket = WatchedBucket(DIALECTS.get(plan.dialect, SEAWEEDFS))
+        self.model = self.bucket.model = Model(self)
+        self.faults = FaultBook(list(plan.faults), list(plan.storms), self.start)
+        self.network = Network(self, self.loop, random.Random(f"{plan.seed} network"))
+        self.network.cuts = [(c.one, c.other, self.start + c.start, self.start + c.start + c.seconds) for c in plan.cuts]
+        self.contents = [session.content for session in plan.sessions]
+        self.successes: dict[str, CommittedObject] = {}
+        self.events = 0
+        self._net_seen = [0] * len(plan.net)
+        self._skews = dict(plan.skews)
+        self._open = len(plan.deeds)
+        self._quiet = asyncio.Event()
+        self._assemblies: dict[str, Any] = {}
+
+    # --- what others tell ---
+
+    def violate(self, invariant: str, text: str, cause: Any = None) -> None:
+        if self.loop.over:
+            return
+        if isinstance(cause, BaseException):
+            text += "\n" + "".join(traceback.format_exception(cause))
+        self.loop.halted = True
+        self.violations.append(Violation(invariant, text, self.loop.now - self.start))
+        self.tell("MODEL", f"VIOLATION {invariant}", text)
+
+    def tell(self, who: str, what: str, outcome: str, *, lands: bool = False) -> None:
+        if self.trace is not None:
+            self.trace.tell(self.loop.now, who, what, outcome)
+
+    def faulted(self, kind: str) -> None:
+        self.faults.note(kind)
+
+    def lose_upload(self, key: str) -> None:
+        facts = self.model.by_key.get(key)
+        if facts is not None and facts.upload_id in self.bucket.uploads():
+            facts.may_be_lost = True
+            self.bucket.lose_upload(facts.upload_id)
+            self.tell("store", f"LOSES the upload of {key}", "")
+
+    def net_fault(self, who: str, method: str) -> NetFault | None:
+        if self.faults.off:
+            return None
+        found = None
+        for number, fault in enumerate(self.plan.net):
+            if fault.method == method and who.startswith(fault.who):
+                self._net_seen[number] += 1
+                if self._net_seen[number] == fault.nth:
+                    found = fault
+        if found is not None:
+            self.faulted(f"wire {found.kind}")
+        return found
+
+    def served(self, call: Call, context: Context, seconds: float) -> None:
+        """A handler has ended."""
+        if self.loop.over:
+            return
+        longest = 3600.0 if call._timeout is None else call._timeout
+        assert call.end is not None
+        if seconds > longest + 2.0 + call.end.process.stood:
+            self.violate("I14", f"{call.method} ended after {seconds:.1f} s; its deadline was {longest:g} s")
+        for name, memory in self.memories.items():
+            if max(memory.peak, memory.in_use) > memory.size:
+                self.violate("I13", f"{name} has held {memory.peak} bytes; its budget is {memory.size}")
+
+    def answered(self, call: Call, code: grpc.StatusCode, trailers: Any, answer: bytes | None) -> None:
+        """An answer leaves a server: here it must be true."""
+        assert call.end is not None
+        said = code.name
+        session = _session_of(call)
+        if code is not grpc.StatusCode.OK:
+            error = from_rpc_error(grpc.aio.AioRpcError(code, None, trailers))  # type: ignore[arg-type]
+            said = error.reason.value
+            if said in _REFUSED and session:
+                self.model.refused(session, said)
+        elif answer is not None:
+            self._judge(call, session, answer)
+        if self.trace is not None:
+            self.tell(call.end.process.name, f"{call.name} of {call.client.name}", said)
+
+    def _judge(self, call: Call, session: str, answer: bytes) -> None:
+        match call.name:
+            case "CommitSession":
+                committed = assembly_service_pb2.CommitSessionResponse.FromString(answer).committed_object
+                self.model.committed(session, _comparable(committed_from_proto(committed)))
+            case "AbortSession":
+                state = assembly_service_pb2.AbortSessionResponse.FromString(answer).state
+                self.model.refused(session, _GONE[state])
+            case "GetCommit":
+                outcome = assembly_service_pb2.GetCommitResponse.FromString(answer)
+                if outcome.state in _GONE:
+                    self.model.refused(session, _GONE[outcome.state])
+                if outcome.HasField("committed_object"):
+                    self.model.committed(session, _comparable(committed_from_proto(outcome.committed_object)))
+            case "GetSession":
+                shown = ingest_service_pb2.GetSessionResponse.FromString(answer).session
+                if shown.state in _GONE:
+                    self.model.refused(session, _GONE[shown.state])
+            case "UploadChunks":
+                for chunk in ingest_service_pb2.UploadChunksResponse.FromString(answer).chunks:
+                    self.model.acknowledged(session, chunk.chunk_index)
+
+    def told(self, call: Call, message: bytes) -> None:
+        """A message of an answer stream leaves a server."""
+
+    def succeeded(self, actor: Actor, session: str, committed: CommittedObject) -> None:
+        """A client holds a success in its hands."""
+        self.successes[session] = committed
+        self.model.committed(session, _comparable(committed))
+        stored = self.bucket.object(committed.key)
+        if stored is None or len(b"".join(stored.read())) != committed.size:
+            self.violate("I4", f"{session} is committed, and its object is not there")
+
+    def failed(self, actor: Actor, error: SealaneError) -> None:
+        """A client was refused."""
+        if self.plan.calm and len(self.plan.deeds) == 1 and actor.deed.kind not in {"leave", "wrong"}:
+            self.violate("I14", f"nothing went wrong, and {actor.deed.kind} failed: {type(error).__name__} {error}")
+
+    # --- names ---
+
+    def filename(self, session: int) -> str:
+        return f"file-{session}"
+
+    def find(self, session: int) -> str | None:
+        """The newest session of that plan."""
+        name = self.filename(session)
+        found = [facts.id for facts in self.model.sessions.values() if facts.record.filename == name and facts.alive]
+        return found[-1] if found else None
+
+    # --- the run ---
+
+    def play(self) -> list[Violation]:
+        """Run to the end, or to the first violation."""
+        replaced = sealane.client.connections.channel, sealane.client.upload.DaemonThread
+        sealane.client.connections.channel = self.network.channel  # type: ignore[assignment]
+        sealane.client.upload.DaemonThread = Inline  # type: ignore[assignment,misc]
+        try:
+            self.loop.run(self._main())
+        except Halted:
+            if self.loop.failure is not None:
+                self.violate("BUG", f"{self.loop.failure!r}", self.loop.failure)
+        except Stuck as error:
+            self.violate("I14", str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this seed
+            self.violate("BUG", f"{type(error).__name__}: {error}", error)
+        finally:
+            self.events = self.loop.steps
+            self.loop.over = True
+            sealane.client.connections.channel, sealane.client.upload.DaemonThread = replaced  # type: ignore[misc]
+        return self.violations
+
+    async def _main(self) -> None:
+        for number in range(REPLICAS):
+            self._start(f"ingest-{number}", 0)
+            self._start(f"assembly-{number}", 0)
+        for number, deed in enumerate(self.plan.deeds):
+            self.loop.world_later(deed.start, self._act, deed, f"client-{number}", 0)
+        try:
+            async with asyncio.timeout(LONGEST):
+                await self._quiet.wait()
+        except TimeoutError:
+            self.violate("I14", f"{self._open} deeds have not ended after {LONGEST:g} s")
+        await self._recover()
+        self._last_look()
+
+    def _process(self, name: str, life: int) -> Process:
+        process = self.loop.process(name)
+        process.skew = self._skews.get(name, 0.0)
+        for fate in self.plan.fates:
+            if fate.who == name and fate.life == life and not self.faults.off:
+                process.fates[fate.step] = lambda fate=fate: self._befall(process, fate, life)  # type: ignore[misc]
+        return process
+
+    def _befall(self, process: Process, fate: Fate, life: int) -> None:
+        if self.faults.off:
+            return
+        self.faulted(fate.kind)
+        self.tell(process.name, fate.kind.upper(), f"for {fate.seconds:g} s")
+        if fate.kind == "crash":
+            process.crash()
+            self.loop.world_later(fate.seconds, self._again, process.name, life + 1)
+        else:
+            process.stall(fate.seconds, clock_stops=fate.kind == "pause")
+
+    def _again(self, name: str, life: int) -> None:
+        if self.faults.off:
+            return
+        self.tell(name, "comes back", "")
+        if name.startswith("client-"):
+            self._act(self.plan.deeds[int(name.removeprefix("client-"))], name, life)
+        else:
+            self._start(name, life)
+
+    def _start(self, name: str, life: int) -> None:
+        process = self._process(name, life)
+        rng = random.Random(f"{self.plan.seed} {name} {life}")
+        if name.startswith("ingest"):
+            self.network.ends[name] = process.context.run(services.ingest, self, process, rng)
+            return
+        end, assembly = process.context.run(services.assembly, self, process, rng)
+        self.network.ends[name] = end
+        self._assemblies[name] = (process, assembly)
+        if not self.faults.off:
+            process.spawn(assembly.patrol.run())
+
+    def _act(self, deed: Deed, name: str, life: int) -> None:
+        process = self._process(name, life)
+        actor = process.context.run(Actor, self, process, deed, name, life)
+        task = process.spawn(actor.run())
+        task.add_done_callback(self._ended, context=self.loop._world)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = task.exception()
+        if error is not None:
+            self.violate("BUG", f"a client ended with {type(error).__name__}: {error}", error)
+        self._open -= 1
+        if self._open <= 0:
+            self._quiet.set()
+
+    # --- after it ---
+
+    async def _recover(self) -> None:
+        """Faults off, everything late lands, whoever stands still wakes; then fresh replicas tidy up."""
+        self.tell("WORLD", "faults off", "")
+        self.faults.off = True
+        self.network.cuts.clear()
+        for process in self.loop.processes:
+            if not process.stalled:
+                process.crash()
+        await asyncio.sleep(SETTLING)
+        for process in self.loop.processes:
+            process.crash()
+        self.tell("WORLD", "fresh replicas", "")
+        self._start("ingest-9", 0)
+        self._start("assembly-9", 0)
+        process, assembly = self._assemblies["assembly-9"]
+        await process.spawn(assembly.patrol.sweep(full=True))
+        await asyncio.sleep(self.model.kept + self.model.grace + 5.0)
+        await process.spawn(assembly.patrol.sweep(full=True))
+        await asyncio.sleep(1.0)
+        for facts in list(self.model.sessions.values()):
+            if facts.alive and isinstance(facts.done, DoneRecord):
+                decided = facts.decision.parameters if facts.decision is not None else None
+                assert decided is not None
+                again = assembly.committer.commit(self.tenant, facts.id, decided, Deadline.after(60.0))
+                self.model.committed(facts.id, _comparable(await process.spawn(again)))
+
+    def _last_look(self) -> None:
+        """I3, I4, I9: what is left is what was committed, whole, and nothing else."""
+        bucket, model = self.bucket, self.model
+        for upload_id, key in bucket.uploads().items():
+            self.violate("I9", f"an upload is left open: {key} {upload_id}")
+        for facts in model.sessions.values():
+            objects = bucket.keys(keys.own_object_prefix(self.tenant, facts.id))
+            left = bucket.keys(keys.session_prefix(self.tenant, facts.id)) + objects
+            if not facts.alive:
+                if left:
+                    self.violate("I9", f"{facts.id} ({facts.outcome}) is gone, and this is left: {left}")
+            elif not isinstance(facts.done, DoneRecord):
+                self.violate("I3", f"{facts.id} is neither done nor gone: {facts.outcome}: {left}")
+            else:
+                stored = bucket.object(facts.record.key)
+                if stored is None or b"".join(stored.read()) != model.contents.get(facts.done.blake3):
+                    self.violate("I4", f"{facts.id} is committed, and its object is not what was committed")
+                if any("/receipts/" in key for key in left):
+                    self.violate("I9", f"{facts.id} is committed, and its receipts are left")
+        for session in self.successes:
+            if not model.sessions[session].alive:
+                self.violate("I8", f"{session} was answered as committed, and is gone")
+
+
+class Inline:
+    """In place of the client's thread for calls that may block."""
+
+    def __init__(self, name: str) -> None:
+        pass
+
+    async def run(self, call: Any) -> Any:
+        return call()
+
+    def close(self) -> None:
+        pass
+
+
+def _comparable(committed: CommittedObject) -> tuple[object, ...]:
+    return tuple(getattr(committed, each.name) for each in fields(committed) if each.name != "replayed")
+
+
+def _session_of(call: Call) -> SessionId | str:
+    """The session that a request names; "" if it names none."""
+    if call.name == "UploadChunks":
+        return call.session_id
+    kind = _REQUESTS.get(call.name)
+    return "" if kind is None or call.request is None else kind.FromString(call.request).session_id
+
+
+_REQUESTS: dict[str, Any] = {
+    "GetSession": ingest_service_pb2.GetSessionRequest,
+    "StreamReceipts": ingest_service_pb2.StreamReceiptsRequest,
+    "VerifySession": assembly_service_pb2.VerifySessionRequest,
+    "CommitSession": assembly_service_pb2.CommitSessionRequest,
+    "GetCommit": assembly_service_pb2.GetCommitRequest,
+    "AbortSession": assembly_service_pb2.AbortSessionRequest,
+}
