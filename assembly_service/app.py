@@ -62,7 +62,7 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
     drain = asyncio.Event()
     gate = ProbeGate(
         port,
-        lambda: probe(port, entropy=os.urandom),  # noqa: TID251 - see above
+        lambda: probe(port, entropy=os.urandom, page_keys=settings.probe_page_keys),  # noqa: TID251 - see above
         readiness,
         rng=rng,
         accept=settings.accepted_weaknesses,

@@ -147,7 +147,11 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
     store = S3Store(_s3_settings(settings))
     readiness = Readiness()
     gate = ProbeGate(
-        store, partial(probe, store, entropy=entropy), readiness, rng=rng, accept=settings.accepted_weaknesses
+        store,
+        partial(probe, store, entropy=entropy, page_keys=settings.probe_page_keys),
+        readiness,
+        rng=rng,
+        accept=settings.accepted_weaknesses,
     )
     drain = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:

@@ -114,6 +114,9 @@ class CommonSettings(BaseSettings):
     """One attempt to upload a part."""
     accept_weak_store: Annotated[str, AfterValidator(_weaknesses)] = ""
     """Guarantees that the store may lack, "R2,R5" say, AT THE RISK OF LOSING DATA. Loud in logs and GetServerInfo."""
+    probe_page_keys: int = Field(default=1000, ge=10, le=1000)
+    """Page of LIST whose edges the start-up probe tries; 1000 is what the services use. Two requests a key: fewer make
+    a restart cheaper where `sealane doctor` has proven the store in full before. R1's verdict names the number."""
     default_timeout: float = Field(default=30.0, gt=0, le=3600)
     """Deadline of a unary call that names none."""
     max_timeout: float = Field(default=600.0, gt=0, le=3600)

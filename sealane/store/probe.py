@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from sealane.store import probe_checks
 from sealane.store.port import AccessDenied, NoSuchBucket, ObjectStore, OutcomeUnknown, StoreError
-from sealane.store.probe_scratch import Broken, Scratch, all_of
+from sealane.store.probe_scratch import PAGE_KEYS, Broken, Scratch, all_of
 
 GUARANTEES: dict[str, str] = {
     "R1": "read-after-write for GET, HEAD and LIST",
@@ -83,19 +83,23 @@ async def probe(
     call_timeout: float = 30.0,
     races: int = 6,
     race_seconds: float = 1.0,
+    page_keys: int = PAGE_KEYS,
     on_verdict: Callable[[Verdict], None] | None = None,
 ) -> ProbeReport:
     """Try every guarantee, and clean up.
 
     ``timeout`` and ``call_timeout`` are seconds for the whole and for each call: SeaweedFS 4.48 lets a contender of a
     race wait for ten and more. R2 has to survive ``races`` 16-way races, two at a time; after ``race_seconds`` no more
-    are begun, as a store that makes contenders wait is one that has them take turns. ``entropy(n)`` gives n random
-    bytes; ``on_verdict`` is told each row as it is found, in no fixed order.
+    are begun, as a store that makes contenders wait is one that has them take turns. LIST is tried at the edges of
+    pages of ``page_keys`` (at least 10), which costs two calls a key; R1's verdict names the number. ``entropy(n)``
+    gives n random bytes; ``on_verdict`` is told each row as it is found, in no fixed order.
 
     Raises OutcomeUnknown if the store is out of reach or too slow, AccessDenied or NoSuchBucket if the settings don't
     open it: no verdict, ask again. A negative verdict on another guarantee stands all the same.
     """
-    scratch = Scratch(store, entropy=entropy, timeout=call_timeout, races=races, race_seconds=race_seconds)
+    scratch = Scratch(
+        store, entropy=entropy, timeout=call_timeout, races=races, race_seconds=race_seconds, page_keys=page_keys
+    )
     verdicts: dict[str, Verdict] = {}
     out_of_reach: list[StoreError] = []
 

@@ -22,7 +22,6 @@ from sealane.store.port import (
 )
 from sealane.store.probe_scratch import CONCURRENCY, Broken, Scratch, SignsInThePast, all_of, sha256
 
-PAGE_EDGES = (999, 1000, 1001)
 PART_BYTES = 5 << 20
 """The smallest part that S3 allows before the last one."""
 RACES_AT_ONCE = 2
@@ -46,18 +45,21 @@ async def reads_see_writes(scratch: Scratch) -> str:
     _expect(await scratch.head("r1/one") is None, "HEAD answered a deleted key")
     _expect(await scratch.names("r1/") == [], "LIST showed a deleted key")
 
-    names = [f"r1/page/{index:08d}.x" for index in range(max(PAGE_EDGES))]
+    full = scratch.page_keys
+    edges = (full - 1, full, full + 1)
+    names = [f"r1/page/{index:08d}.x" for index in range(max(edges))]
     written = 0
-    for count in PAGE_EDGES:
+    for count in edges:
         await scratch.put_all(names[written:count])
         written = count
         listed = await scratch.names("r1/page/")
         _expect(listed == names[:count], f"LIST of {count} keys: {_difference(names[:count], listed)}")
-    listed = await scratch.names("r1/page/0000009")
-    _expect(listed == names[90:100], f"LIST under a partial prefix: {_difference(names[90:100], listed)}")
+    listed = await scratch.names("r1/page/0000000")
+    _expect(listed == names[:10], f"LIST under a partial prefix: {_difference(names[:10], listed)}")
     await scratch.delete_all(names)
     _expect(await scratch.names("r1/") == [], "LIST showed deleted keys")
-    return f"GET, HEAD and LIST after PUT and DELETE; LIST of {', '.join(map(str, PAGE_EDGES))} keys; partial prefixes"
+    pages = f"LIST of {', '.join(map(str, edges))} keys in pages of {full}"
+    return f"GET, HEAD and LIST after PUT and DELETE; {pages}; partial prefixes"
 
 
 async def conditional_puts_have_one_winner(scratch: Scratch) -> str:

@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 CONCURRENCY = 16
 """Calls in hand at once, and contenders in a race: below the adapter's default of 32 connections."""
+PAGE_KEYS = 1000
+"""Keys in a page of LIST: S3's own maximum, and what the services ask for."""
 CONFLICT_ATTEMPTS = 6
 CONFLICT_PAUSE = 0.05
 MAX_PAGES = 100
@@ -59,12 +61,14 @@ class Scratch:
         timeout: float,
         races: int,
         race_seconds: float,
+        page_keys: int = PAGE_KEYS,
     ) -> None:
         self.store = store
         self.prefix = keys.probe_prefix(entropy(16).hex())
         self.token = entropy(16).hex()
         self.races = races
         self.race_seconds = race_seconds
+        self.page_keys = page_keys
         self.timeout = timeout
         self._written: set[str] = set()
         self._uploads: dict[str, str] = {}
@@ -135,7 +139,9 @@ class Scratch:
     async def _names(self, prefix: str) -> AsyncIterator[str]:
         cursor: str | None = None
         for _ in range(MAX_PAGES):
-            page = await self.store.list_objects(self.key(prefix), timeout=self.timeout, cursor=cursor)
+            page = await self.store.list_objects(
+                self.key(prefix), timeout=self.timeout, cursor=cursor, limit=self.page_keys
+            )
             for row in page.objects:
                 yield row.key.removeprefix(self.prefix)
             cursor = page.cursor

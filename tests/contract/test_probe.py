@@ -100,6 +100,19 @@ async def test_a_store_with_one_flaw_is_refused_by_that_guarantees_name(flaw: st
     assert store.state.open_uploads() == []
 
 
+@pytest.mark.parametrize("flaw", ["list_loses_page_edge", "list_wants_whole_segments", "list_hides_newest"])
+@pytest.mark.parametrize("page_keys", [10, 20, 1000])
+async def test_a_cheaper_look_at_lists_pages_still_finds_a_lost_edge_and_says_how_far_it_looked(
+    flaw: str, page_keys: int
+) -> None:
+    """R1 with SEALANE_PROBE_PAGE_KEYS: nothing is skipped, and nobody is told that more was tried than was."""
+    honest = await run(SimulatedStore(), page_keys=page_keys)
+    assert f"in pages of {page_keys}" in honest.verdicts[0].detail
+    store = SimulatedStore(SimulatedBucket(dialect=AWS, flaws=Flaws(**{flaw: True})))
+    assert (await run(store, page_keys=page_keys)).missing == ("R1",)
+    assert store.state.keys() == []
+
+
 @pytest.mark.parametrize("flaw", ["ignores_if_absent", "races_if_absent"])
 async def test_the_race_alone_finds_a_store_without_conditional_puts(flaw: str) -> None:
     """R2: a store that is right as long as nobody races must not pass."""
