@@ -5,8 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from assembly_service.abort import Aborter
+from assembly_service.audit import Auditor
+from assembly_service.audit_objects import ObjectAudit
+from assembly_service.audit_session import SessionAudit
 from assembly_service.claiming import Claimant
 from assembly_service.claims import Claims
 from assembly_service.commit import Committer
@@ -38,6 +42,7 @@ class Assembly:
     records: SessionRecords
     verifier: Verifier
     committer: Committer
+    claimant: Claimant
     key_reader: KeyReader
     outcomes: Outcomes
     aborter: Aborter
@@ -45,6 +50,7 @@ class Assembly:
     object_verifier: ObjectVerifier
     sweep: Sweep
     patrol: Patrol
+    auditor: Auditor
 
     @classmethod
     def on(
@@ -80,6 +86,8 @@ class Assembly:
             events=events,
             retention=retention,
         )
+        orphans = Orphans(store, records, events=events, retention=retention)
+        pace = pace or Pace()
         return cls(
             records=records,
             verifier=verifier,
@@ -91,6 +99,7 @@ class Assembly:
                 claimant=claimant,
                 roll_forward=roll_forward,
             ),
+            claimant=claimant,
             key_reader=KeyReader(store, claims=claims, names=names),
             outcomes=Outcomes(store, records),
             aborter=Aborter(records),
@@ -103,11 +112,27 @@ class Assembly:
                 store,
                 records,
                 sweep=sweep,
-                orphans=Orphans(store, records, events=events, retention=retention),
+                orphans=orphans,
                 rng=rng,
                 events=events,
                 retention=retention,
                 pace=pace,
                 may_run=may_sweep,
+            ),
+            auditor=Auditor(
+                store,
+                of_sessions=SessionAudit(
+                    store,
+                    records,
+                    claims=claims,
+                    events=events,
+                    retention=retention,
+                    slack=timedelta(seconds=2 * pace.full_interval),
+                ),
+                of_objects=ObjectAudit(claims=claims),
+                orphans=orphans,
+                purge=purge,
+                sweep=sweep,
+                events=events,
             ),
         )

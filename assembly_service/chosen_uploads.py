@@ -8,6 +8,7 @@ an upload goes only if each of them has a multipart.json that names another, or 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from assembly_service.retention import Retention
 from sealane.domain.decision import Outcome
@@ -37,16 +38,20 @@ class ChosenUploads:
         self._retention = retention
         self._uploads: dict[str, dict[str, ListedUpload]] = {}
 
-    async def list(self, prefix: str, *, page_seconds: float) -> None:
-        """The uploads under ``prefix`` at keys that callers may have chosen. The youngest are left for another pass:
-        their sessions have hardly begun. (No safety rests on that.)"""
+    async def list(self, prefix: str, *, page_seconds: float, min_age: timedelta | None = None) -> None:
+        """The uploads under ``prefix`` at keys that callers may have chosen.
+
+        Those younger than ``min_age`` (or the grace) are left for another pass: their sessions have hardly begun. No
+        safety rests on that.
+        """
+        min_age = self._retention.grace if min_age is None else min_age
         cursor: str | None = None
         count = 0
         while count < MAX_UPLOADS:
             page = await self._store.list_uploads(prefix, Deadline.after(page_seconds), cursor=cursor)
-            ripe = self._store.now() - self._retention.grace
+            ripe = self._store.now() - min_age
             for upload in page.uploads:
-                if upload.initiated < ripe and keys.parse_chosen_key(upload.key) is not None:
+                if upload.initiated <= ripe and keys.parse_chosen_key(upload.key) is not None:
                     self._uploads.setdefault(upload.key, {})[upload.upload_id] = upload
                     count += 1
             cursor = page.cursor

@@ -42,7 +42,7 @@ class Orphans:
             await abort_confirmed(self._store, upload.key, upload.upload_id, deadline)
             return True
         owner = keys.parse_object_key(upload.key)
-        if owner is None or not await self._is_orphan(owner.tenant, owner.session, upload.upload_id, deadline):
+        if owner is None or not await self.is_orphan(owner.tenant, owner.session, upload.upload_id, deadline):
             return False
         await abort_confirmed(self._store, upload.key, upload.upload_id, deadline)
         self._events.note("orphaned upload aborted", tenant=owner.tenant, session_id=owner.session)
@@ -70,7 +70,8 @@ class Orphans:
     def _left_behind(self, written: datetime) -> bool:
         return self._store.now() > written + self._retention.probe
 
-    async def _is_orphan(self, tenant: Tenant, session: SessionId, upload_id: str, deadline: Deadline) -> bool:
+    async def is_orphan(self, tenant: Tenant, session: SessionId, upload_id: str, deadline: Deadline) -> bool:
+        """W6, of an upload at this session's own key."""
         multipart = await self._records.multipart(tenant, session, deadline)
         if await self._records.session(tenant, session, deadline) is None:
             return True

@@ -104,6 +104,16 @@ class AssemblyServicer(assembly_service_pb2_grpc.AssemblyServiceServicer):
                 self._assembly.patrol.kick(this_call().tenant, session)
         return answers.deletion_to_proto(deletion)
 
+    async def AuditStore(  # noqa: N802 - the proto's name
+        self, request: pb.AuditStoreRequest, context: Context
+    ) -> AsyncIterator[pb.AuditStoreResponse]:
+        call, audit = this_call(), self._assembly.auditor.audit
+        min_age = answers.min_age_from_proto(request)
+        walk = audit(call.tenant, call.deadline, min_age=min_age, repair=request.repair)
+        async with contextlib.aclosing(walk) as messages:
+            async for message in messages:
+                yield answers.audit_to_proto(message)
+
     async def VerifyObject(  # noqa: N802 - the proto's name
         self, request: pb.VerifyObjectRequest, context: Context
     ) -> AsyncIterator[pb.VerifyObjectResponse]:
