@@ -11,7 +11,7 @@ import hashlib
 import random
 import selectors
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from assembly_service.patrol import Pace
 from assembly_service.retention import Retention
 from sealane.domain.blake3_tree import reference_chunk_cv
 from sealane.domain.chunks import Receipt
+from sealane.domain.claims import VACANT, ClaimRecord, Precondition
 from sealane.domain.decision import CommitParameters, Decision
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.limits import Limits
@@ -201,6 +202,9 @@ class Replica:
     async def abort(self, session: Session, seconds: float = 300) -> Any:
         return await self.assembly.aborter.abort(TENANT, session.id, Deadline.after(seconds))
 
+    async def key(self, object_key: str) -> Any:
+        return await self.assembly.key_reader.key(TENANT, object_key, Deadline.after(300))
+
     async def outcome(self, session: Session) -> Any:
         return await self.assembly.outcomes.outcome(TENANT, session.id, Deadline.after(300))
 
@@ -255,21 +259,33 @@ class World:
         return Replica(assembly, store, receipts, events)
 
     async def open_session(
-        self, content: bytes, *, size: int | None = None, ttl: int = TTL, chunk_size: int = CHUNK
+        self,
+        content: bytes,
+        *,
+        size: int | None = None,
+        ttl: int = TTL,
+        chunk_size: int = CHUNK,
+        object_key: str = "",
+        precondition: Precondition = VACANT,
+        content_type: str = "application/x-test",
     ) -> Session:
-        """session.json alone."""
+        """session.json alone. ``precondition`` only counts with ``object_key``."""
         self._sessions += 1
         identity = SessionId(hashlib.sha256(f"session {self._sessions}".encode()).hexdigest()[:32])
         record = SessionRecord(
             session_id=identity,
-            key=keys.object_key(TENANT, identity, "data.bin"),
+            key=keys.chosen_object_key(TENANT, object_key)
+            if object_key
+            else keys.object_key(TENANT, identity, "data.bin"),
             filename="data.bin",
             chunk_size=chunk_size,
             size=size,
             token=f"token-{self._sessions}",
             ttl=ttl,
-            content_type="application/x-test",
+            content_type=content_type,
             metadata={"colour": "blue"},
+            chosen_key=object_key,
+            precondition=precondition if object_key else None,
         )
         await self.put_record(Session(identity, record, b""), keys.SESSION, record.encode())
         return Session(identity, record, content)
@@ -302,12 +318,10 @@ class World:
             session.record.key, session.upload_id, index + 1, data, sha256=hashlib.sha256(data).digest(), timeout=30
         )
 
-    async def session(
-        self, content: bytes | None = None, *, without: Sequence[int] = (), size: int | None = None, ttl: int = TTL
-    ) -> Session:
+    async def session(self, content: bytes | None = None, *, without: Sequence[int] = (), **given: Any) -> Session:
         """A session whose chunks are all stored, but for ``without``."""
         content = content_of(3 * CHUNK + 100) if content is None else content
-        session = await self.open_session(content, size=size, ttl=ttl)
+        session = await self.open_session(content, **given)
         for index in range(session.parameters.chunk_count):
             if index not in without:
                 await self.store_chunk(session, index)
@@ -315,6 +329,15 @@ class World:
 
     async def put_record(self, session: Session, name: str, body: bytes) -> None:
         await self.plain.put(keys.record(TENANT, session.id, name), body, timeout=30, if_absent=True)
+
+    async def claim(self, session: Session, generation: int) -> Decision:
+        """A claim of its chosen key and nothing after it: a committer that crashed between claim and decision."""
+        key = session.record.chosen_key
+        decision = Decision.commit(session.id, session.parameters, session.upload_id, session.receipts)
+        decision = replace(decision, generation=generation)
+        body = ClaimRecord(key, decision).encode()
+        await self.plain.put(keys.claim(TENANT, key, generation), body, timeout=30, if_absent=True)
+        return decision
 
     async def decide(self, session: Session) -> Decision:
         """decision=COMMIT and nothing after it: a committer that crashed behind C4."""
@@ -340,6 +363,15 @@ class World:
     def decision(self, session: Session) -> Decision | None:
         body = self.read(session, keys.DECISION)
         return None if body is None else Decision.parse(body)
+
+    def claims(self, object_key: str) -> list[ClaimRecord]:
+        """The log of a chosen key, from generation 1 on."""
+        found = []
+        for key in self.bucket.keys(keys.claims_prefix(TENANT, object_key)):
+            stored = self.bucket.object(key)
+            if stored is not None and not key.endswith("/000000000000.json"):
+                found.append(ClaimRecord.parse(b"".join(stored.read())))
+        return found
 
     def object(self, session: Session) -> bytes | None:
         stored = self.bucket.object(session.record.key)
