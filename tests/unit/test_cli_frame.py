@@ -73,7 +73,26 @@ def test_help_imports_nothing_that_is_slow() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["frobnicate"], ["status"], ["ls", "--limit", "many"], ["put", "/no/such/file"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frobnicate"],
+        ["status"],
+        ["ls", "--limit", "many"],
+        ["put", "/no/such/file"],
+        ["put", "-", "--overwrite"],
+        ["put", "-", "--if-generation", "1"],
+        ["put", "-", "--key", "k", "--overwrite", "--if-generation", "1"],
+        ["put", "-", "--key", "k", "--if-generation", "-1"],
+        ["put", "-", "--limit-rate", "1K"],
+        ["put", "-", "--limit-rate", "fast"],
+        ["rm"],
+        ["rm", "0" * 32, "--key", "k"],
+        ["audit", "--min-age", "old"],
+        ["explain", "0" * 32, "--logs", "/no/such/file"],
+        ["explain", "0" * 32, __file__],
+    ],
+)
 def test_a_wrong_command_line_is_exit_2_also_as_json(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(arguments) == ExitCode.USAGE
     assert "Error" in capsys.readouterr().err
