@@ -10,12 +10,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blake3 import blake3
 from client_world import KIB, TINY_FRAMES, World, content, options, world
 
 from sealane.client import Phase, Progress, SourceChanged, UploadResult, streams
+from sealane.client.connections import Connections
 from sealane.client.errors import InvalidFilename, PeerUnavailable
 from sealane.client.streams import Buffers
 
@@ -299,21 +301,29 @@ async def test_chunks_in_memory_stay_within_their_bound(here: World, monkeypatch
 async def test_a_limit_lets_every_frame_of_every_stream_through_the_same_gate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """How the gate paces is tested in virtual time (tests/unit/test_client_rate_limit.py)."""
+    """And opens no more streams than it can feed. How the gate paces: tests/unit/test_client_rate_limit.py."""
     taken: list[int] = []
+    lanes: set[int] = set()
+    opened = Connections.upload_stream
 
     class Gate:
         def __init__(self, bytes_per_second: float) -> None:
-            assert bytes_per_second == 1 << 20
+            assert bytes_per_second == 2 * streams.MIN_RATE
 
         async def take(self, count: int) -> None:
             taken.append(count)
 
+    def upload_stream(self: Connections, lane: int, **values: Any) -> Any:
+        lanes.add(lane)
+        return opened(self, lane, **values)
+
     monkeypatch.setattr(streams, "RateLimit", Gate)
+    monkeypatch.setattr(Connections, "upload_stream", upload_stream)
     async with world(tmp_path) as here, here.client() as client:
         result = await client.upload(
-            content(9 * KIB + 5), filename="a", parallel=3, chunk_size=KIB, max_bytes_per_second=1 << 20
+            content(9 * KIB + 5), filename="a", parallel=5, chunk_size=KIB, max_bytes_per_second=2 * streams.MIN_RATE
         )
+        assert lanes <= {0, 1}
         free = await client.upload(content(9 * KIB + 5), filename="a", chunk_size=KIB)
     assert free.digest == result.digest
     assert sum(taken) == result.bytes_sent == 9 * KIB + 5
