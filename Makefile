@@ -128,6 +128,12 @@ chaos: $(STAMPS)/sealane $(TEST_READY) ## Kill, stop and cut real processes on a
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
 	  $(if $(KILLS),--kills $(KILLS)) $(if $(PACE),--pace $(PACE)) $(if $(JSON),--json $(JSON))
 
+# --- break it ---
+
+.PHONY: simulate
+simulate: $(STAMPS)/sealane $(TEST_READY) ## The real code in virtual time: SEED=7 tells one run, N=10000 runs many (START=, JOBS=, RECORD=1)
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),$(if $(N),-n $(N)) $(if $(START),--start $(START)) $(if $(JOBS),--jobs $(JOBS)) $(if $(RECORD),--record))
+
 # --- measure ---
 
 .PHONY: bench

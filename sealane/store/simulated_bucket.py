@@ -183,7 +183,11 @@ class SimulatedBucket:
         if actual != sha256 and not self.flaws.ignores_part_checksum:
             raise ChecksumMismatch(f"part {number} of {key}")
         checksum = actual if self.dialect.lists_part_checksums else None
-        listed = ListedPart(number, md5_etag(body), len(body), _whole_seconds(now), checksum)
+        etag = md5_etag(body)
+        if self.dialect.opaque_part_etags:
+            self._serial += 1
+            etag = md5_etag(f"{self._serial} {etag}".encode())
+        listed = ListedPart(number, etag, len(body), _whole_seconds(now), checksum)
         row = _Row(listed, actual, body if self._keep_bytes else None)
         if self.dialect.keeps_overwritten_parts:
             upload.rows.setdefault(number, []).append(row)

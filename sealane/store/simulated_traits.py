@@ -20,6 +20,8 @@ class Dialect:
     """Aborting an upload that is gone is no error, if the id was once this key's."""
     partless_is_unknown: bool = True
     """CMU of an upload without parts, or with an empty list, says NoSuchUpload (else InvalidPart)."""
+    opaque_part_etags: bool = False
+    """A part's ETag is another each time, whatever its bytes (stores that encrypt), not their MD5."""
     min_part_bytes: int = 0
     """Smallest part that isn't the last: 5 MiB in real stores, 0 here, as simulations use tiny chunks."""
 

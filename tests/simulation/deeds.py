@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from sealane.client import BackoffPolicy, Client, StreamOptions
 from sealane.client.errors import SealaneError
-
 from tests.simulation.plan import CHUNK, Deed
 from tests.simulation.virtual_loop import Process
 

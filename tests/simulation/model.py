@@ -34,6 +34,8 @@ class SessionFacts:
     created: float
     alive: bool = True
     """session.json is there."""
+    gone: float = 0.0
+    """When it went."""
     upload_id: str = ""
     decision: Decision | None = None
     decided: float = 0.0
@@ -173,7 +175,7 @@ class Model:
         now = self._world.loop.now
         rest = found.rest
         if rest == keys.SESSION:
-            facts.alive = False
+            facts.alive, facts.gone = False, now
             since = facts.done_at if facts.lost else facts.decided
             if facts.deleted:
                 if self._object_of(facts) is not None:
@@ -254,6 +256,24 @@ class Model:
         if facts.alive and not (facts.undone or facts.may_be_lost):
             self.violate("I8", f"{facts.id} is answered {reason}, and its decision is {facts.outcome}")
         facts.refused = facts.refused or reason
+
+    def still_open(self, session: str, reason: str, looked: float) -> None:
+        """``session`` is refused as one that is OPEN, by receipts that were listed at ``looked``."""
+        facts = self.sessions.get(session)
+        if facts is not None and facts.decision is not None and facts.decided < looked:
+            self.violate(
+                "I8", f"{facts.id} is answered {reason}; {facts.outcome} was decided before its receipts were listed"
+            )
+
+    def taken(self, session: str, looked: float) -> None:
+        """A stream of chunks is answered with success, and the coverage that was listed at ``looked``."""
+        facts = self.sessions.get(session)
+        if facts is None:
+            return
+        if not facts.alive and facts.gone < looked:
+            self.violate("I8", f"{facts.id}: chunks are acknowledged, and the session was gone")
+        if facts.outcome in {Outcome.ABORT, Outcome.EXPIRE} and facts.decided < looked:
+            self.violate("I8", f"{facts.id}: chunks are acknowledged after its {facts.outcome}")
 
     def acknowledged(self, session: str, index: int) -> None:
         """A chunk is answered as stored."""

@@ -171,8 +171,10 @@ def _deeds(rng: random.Random, session: int) -> list[Deed]:
 
 def _net_fault(rng: random.Random) -> NetFault:
     method = rng.choice(
-        ("CreateSession", "UploadChunks", "UploadChunks", "CommitSession", "CommitSession", "AbortSession")
-        + ("GetSession", "StreamReceipts", "StreamReceipts", "GetCommit")
+        (
+            *("CreateSession", "UploadChunks", "UploadChunks", "CommitSession", "CommitSession", "AbortSession"),
+            *("GetSession", "StreamReceipts", "StreamReceipts", "GetCommit"),
+        )
     )
     kind = rng.choice(("lose_request", "lose_answer", "lose_answer", "delay", "delay_answer", "cut"))
     if method == "UploadChunks" and rng.random() < 0.2:
@@ -223,7 +225,12 @@ def make(seed: int) -> Plan:
             for _ in range(rng.random() < 0.06)
         ),
         cuts=tuple(
-            Cut(*rng.sample(services, 2), rng.random() * 1.5, rng.choice((0.5, 5.0, 60.0, 200.0)))
+            Cut(
+                rng.choice(services[:2]),
+                rng.choice(services[1:]),
+                rng.random() * 1.5,
+                rng.choice((0.5, 5.0, 60.0, 200.0)),
+            )
             for _ in range(rng.random() < 0.12)
         ),
         net=tuple(_net_fault(rng) for _ in range(rng.randint(0, level))),

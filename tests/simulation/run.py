@@ -9,6 +9,7 @@ import hashlib
 import logging
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,7 +20,6 @@ from typing import Any
 import structlog
 
 from sealane.domain import blake3_tree
-
 from tests.simulation.plan import Plan, make
 from tests.simulation.world import Violation, World
 
@@ -28,7 +28,7 @@ BATCH = 200
 _errors: list[str] = []
 
 
-def _note(logger: Any, method: str, event: dict[str, Any]) -> Any:
+def _note(logger: Any, method: str, event: Any) -> Any:
     """Of the services' own logs only errors count, and they are violations."""
     _errors.append(str(event))
     raise structlog.DropEvent
@@ -43,6 +43,7 @@ def prepare() -> None:
     )
     logging.disable(logging.CRITICAL)
     sys.unraisablehook = lambda unraisable: None
+    warnings.simplefilter("ignore", RuntimeWarning)
     # A pure function of some 190 microseconds; contents are cut from a small stock.
     blake3_tree._compress = functools.lru_cache(1 << 16)(blake3_tree._compress)
     gc.disable()  # a collection in the middle of a run would end what a crash has left, at another step each time
@@ -125,7 +126,7 @@ def batch(first: int, count: int) -> Tally:
 
 
 def many(first: int, count: int, jobs: int, *, most: int = 20) -> Iterator[Tally]:
-    """Seeds ``first`` … over ``jobs`` processes; the tally so far after each batch. Ends early at ``most`` violations."""
+    """Seeds ``first`` … over ``jobs`` processes; the tally after each batch. Ends early at ``most`` violations."""
     total = Tally()
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=prepare) as pool:
         waiting = {

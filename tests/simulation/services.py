@@ -1,4 +1,4 @@
-"""One replica of each service as a process of the simulation: the real compositions, on a store and a network of ours."""
+"""A replica of each service as a process of the simulation: the real compositions, on our store and network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from sealane.rpc.boundary import Boundary
 from sealane.rpc.interceptors import CallInterceptor, StaticIdentity
 from sealane.store.backoff import RetryBudget, RetryPolicy
 from sealane.store.retry import RetryingStore
-
 from tests.simulation.plan import CHUNK
 from tests.simulation.store import ProcessStore
 from tests.simulation.virtual_loop import Process
@@ -43,9 +42,7 @@ LIMITS = Limits(
     max_chunk_bytes=4 * CHUNK,
     min_ttl=1,
 )
-RETENTION = Retention(
-    grace=timedelta(seconds=15), outcome=timedelta(seconds=150), receipts=timedelta(seconds=100)
-)
+RETENTION = Retention(grace=timedelta(seconds=15), outcome=timedelta(seconds=150), receipts=timedelta(seconds=100))
 INGEST: Any = IngestSettings.model_construct(
     s3_endpoint="http://simulated",
     memory_budget=6 * CHUNK,
@@ -111,7 +108,7 @@ def ingest(world: World, process: Process, rng: random.Random) -> ServerEnd:
     composed = compose(
         INGEST,
         store=ProcessStore(world, process, rng, page=world.plan.page),
-        outcome=GrpcOutcomeClient(world.network.channel("assembly")),  # type: ignore[arg-type]
+        outcome=GrpcOutcomeClient(world.network.channel("assembly")),
         chunk_cv=chunk_cv,
         executor=None,
         entropy=rng.randbytes,
@@ -120,7 +117,7 @@ def ingest(world: World, process: Process, rng: random.Random) -> ServerEnd:
         report=lambda: None,
     )
     end = ServerEnd(world.network, process, _interceptor(world, process, Ear(world, process.name), INGEST))
-    register(composed.servicer, end)  # type: ignore[arg-type]
+    register(composed.servicer, end)
     world.memories[process.name] = composed.memory
     process.spawn(composed.scope.__aenter__())
     return end
@@ -133,7 +130,7 @@ def assembly(world: World, process: Process, rng: random.Random) -> tuple[Server
         RetryingStore(
             ProcessStore(world, process, rng, page=world.plan.page), rng=rng, policy=POLICY, budget=RetryBudget()
         ),
-        GrpcReceiptsClient(world.network.channel("ingest"), timeout=15.0),  # type: ignore[arg-type]
+        GrpcReceiptsClient(world.network.channel("ingest"), timeout=15.0),
         rng=rng,
         events=ear,
         limits=LIMITS,
@@ -142,5 +139,5 @@ def assembly(world: World, process: Process, rng: random.Random) -> tuple[Server
         policy=POLICY,
     )
     end = ServerEnd(world.network, process, _interceptor(world, process, ear, ASSEMBLY))
-    AssemblyServicer(made, limits=LIMITS).register(end)  # type: ignore[arg-type]
+    AssemblyServicer(made, limits=LIMITS).register(end)
     return end, made

@@ -20,8 +20,8 @@ from sealane.store.port import (
 )
 from sealane.store.simulated import EPOCH, SimulatedStore
 from sealane.store.simulated_bucket import SIGNATURE_LIFETIME
-
 from tests.simulation.virtual_loop import Process
+from tests.simulation.wire import CALL
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -115,9 +115,12 @@ class ProcessStore(SimulatedStore):
         future: asyncio.Future[T] = loop.create_future()
         self._sent += 1
         number = self._sent
+        served = CALL.get()
 
         def land() -> None:
             self._in_flight.pop(number, None)
+            if served is not None:
+                served.landings.append((loop.now, op, key))
             error: StoreError | None = None
             answer: Any = None
             if abs(loop.now - signed) > _LIFETIME:

@@ -1,4 +1,4 @@
-"""An event loop in virtual time whose callbacks belong to processes that may crash, stand still, or tell the time wrong.
+"""An event loop in virtual time; its callbacks belong to processes that may crash, stand still, tell the time wrong.
 
 One seed gives one run: time moves only when nothing is left to do, timers of one moment fire in the order in which they
 were set, and sets of tasks are walked in the order in which the tasks were made. There are no threads.
@@ -92,10 +92,15 @@ class Process:
         loop.world_at(loop.now + seconds, wake)
 
 
-class Handle:
-    """A callback that is due, or will be; as much of asyncio.TimerHandle as anybody asks of one."""
+class Handle(asyncio.TimerHandle):
+    """A callback that is due, or will be: asyncio's own without what a loop in real time needs of it."""
 
-    __slots__ = ("_args", "_callback", "_cancelled", "_context")
+    __slots__ = ()
+
+    _callback: Any
+    _args: Any
+    _context: contextvars.Context
+    _cancelled: bool
 
     def __init__(self, callback: Any, args: tuple[Any, ...], context: contextvars.Context) -> None:
         self._callback = callback
@@ -115,6 +120,7 @@ class SimTask(asyncio.Task[T]):
     """A task with a place of its own in sets, the same in every run; silent if it never ends."""
 
     _made = 0
+    serial: int
 
     def __new__(cls, *args: Any, **kwargs: Any) -> SimTask[T]:
         self: SimTask[T] = super().__new__(cls)
@@ -161,14 +167,12 @@ class Loop(asyncio.BaseEventLoop):
         process = PROCESS.get()
         return self.now if process is None else self.now - process.lag
 
-    def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Handle:
+    def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Handle:  # type: ignore[override]
         handle = Handle(callback, args, contextvars.copy_context() if context is None else context)
         self._ready.append(handle)
         return handle
 
-    def call_at(
-        self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
-    ) -> Handle:
+    def call_at(self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Handle:  # type: ignore[override]
         if context is None:
             context = contextvars.copy_context()
         process = context.get(PROCESS)
@@ -179,9 +183,7 @@ class Loop(asyncio.BaseEventLoop):
         heapq.heappush(self._timers, (when, self._set, timer))
         return timer
 
-    def call_later(
-        self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None
-    ) -> Handle:
+    def call_later(self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Handle:  # type: ignore[override]
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def world_at(self, when: float, callback: Callable[..., Any], *args: Any) -> Handle:
@@ -208,7 +210,7 @@ class Loop(asyncio.BaseEventLoop):
             future.set_exception(error)
         return future
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Handle:
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Handle:  # type: ignore[override]
         raise AssertionError("a thread in the simulation")
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:

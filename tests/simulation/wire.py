@@ -9,6 +9,7 @@ request iterator ends **normally** and the handler is cancelled at its next awai
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,12 +21,13 @@ from grpc import aio
 from sealane.rpc.channel import request_metadata
 from sealane.rpc.interceptors import CallInterceptor
 from sealane.v1 import ingest_service_pb2
-
 from tests.simulation.virtual_loop import PROCESS, Loop, Process
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+CALL: contextvars.ContextVar[Call | None] = contextvars.ContextVar("call", default=None)
+"""What a task of a server works for."""
 KEEPALIVE_SECONDS = 40.0
 """After so long a silence of a peer that stands still, gRPC gives the connection up (sealane.rpc.channel)."""
 WINDOW = 4
@@ -162,6 +164,13 @@ class Call:
         assert client is not None, "a call by nobody"
         self.client = client
         self.request: bytes | None = None
+        self.landings: list[tuple[float, str, str]] = []
+        """The store calls made for it that have arrived: when, operation, key."""
+        self.children: list[Call] = []
+        """Calls to the other service that it has made."""
+        parent = CALL.get()
+        if parent is not None:
+            parent.children.append(self)
         self._streams_out = streams_out
         self._deserialize = deserialize
         self._loop = network.loop
@@ -240,7 +249,7 @@ class Call:
         while len(self._on_the_way) + (self._messages.unread if self._messages else 0) >= WINDOW and not self._ended:
             self._room.clear()
             await self._room.wait()
-        if self._ended and self._status[0] is not _CODE.OK:
+        if self.done() and self._status[0] is not _CODE.OK:
             raise self._error()
 
     async def done_writing(self) -> None:
@@ -358,6 +367,7 @@ class Call:
             self.broken("keepalive")
 
     async def _serve(self, work: Any, context: Context) -> None:
+        CALL.set(self)
         began = self._loop.time()
         try:
             answer = await work

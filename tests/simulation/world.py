@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import traceback
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import grpc
@@ -23,7 +23,6 @@ from sealane.store import keys
 from sealane.store.deadline import Deadline
 from sealane.store.simulated_traits import AWS, SEAWEEDFS, Dialect
 from sealane.v1 import assembly_service_pb2, ingest_service_pb2, session_pb2
-
 from tests.simulation import services
 from tests.simulation.bucket import WatchedBucket
 from tests.simulation.deeds import Actor
@@ -34,12 +33,19 @@ from tests.simulation.trace import Trace
 from tests.simulation.virtual_loop import Halted, Loop, Process, Stuck
 from tests.simulation.wire import Call, Context, Network
 
-DIALECTS: dict[str, Dialect] = {"seaweedfs": SEAWEEDFS, "aws": AWS}
+DIALECTS: dict[str, Dialect] = {
+    "seaweedfs": SEAWEEDFS,
+    "seaweedfs-kms": replace(SEAWEEDFS, opaque_part_etags=True),
+    "aws": AWS,
+    "aws-kms": replace(AWS, opaque_part_etags=True),
+}
 LONGEST = 5000.0
 """Seconds until every deed must have ended, whatever goes wrong (I14)."""
 SETTLING = 1000.0
 """Seconds until the last late write has landed, and the last process that stood still has woken."""
 _REFUSED = frozenset({"SESSION_NOT_FOUND", "SESSION_ABORTED", "SESSION_EXPIRED", "SESSION_LOST"})
+_WHILE_OPEN = frozenset({"COVERAGE_INCOMPLETE", "DIGEST_MISMATCH", "CHUNK_CONFLICT", "CHUNK_OUT_OF_RANGE"})
+"""Negative answers that say that nothing is decided yet."""
 _GONE = {
     session_pb2.SESSION_STATE_ABORTED: "SESSION_ABORTED",
     session_pb2.SESSION_STATE_EXPIRED: "SESSION_EXPIRED",
@@ -70,11 +76,12 @@ class World:
         self.chunk = CHUNK
         self.violations: list[Violation] = []
         self.memories: dict[str, MemoryBudget] = {}
-        self.bucket = WatchedBucket(DIALECTS.get(plan.dialect, SEAWEEDFS))
+        self.bucket = WatchedBucket(DIALECTS[plan.dialect])
         self.model = self.bucket.model = Model(self)
         self.faults = FaultBook(list(plan.faults), list(plan.storms), self.start)
         self.network = Network(self, self.loop, random.Random(f"{plan.seed} network"))
-        self.network.cuts = [(c.one, c.other, self.start + c.start, self.start + c.start + c.seconds) for c in plan.cuts]
+        begin = self.start
+        self.network.cuts = [(c.one, c.other, begin + c.start, begin + c.start + c.seconds) for c in plan.cuts]
         self.contents = [session.content for session in plan.sessions]
         self.successes: dict[str, CommittedObject] = {}
         self.events = 0
@@ -140,10 +147,13 @@ class World:
         said = code.name
         session = _session_of(call)
         if code is not grpc.StatusCode.OK:
-            error = from_rpc_error(grpc.aio.AioRpcError(code, None, trailers))  # type: ignore[arg-type]
+            error = from_rpc_error(grpc.aio.AioRpcError(code, None, trailers))
             said = error.reason.value
             if said in _REFUSED and session:
                 self.model.refused(session, said)
+            elif said in _WHILE_OPEN and session and call.name in {"CommitSession", "VerifySession"}:
+                listed = [at for child in call.children for at, op, _ in child.landings if op == "list_objects"]
+                self.model.still_open(session, said, max(listed, default=0.0))
         elif answer is not None:
             self._judge(call, session, answer)
         if self.trace is not None:
@@ -168,6 +178,8 @@ class World:
                 if shown.state in _GONE:
                     self.model.refused(session, _GONE[shown.state])
             case "UploadChunks":
+                listed = max((at for at, op, _ in call.landings if op == "list_objects"), default=0.0)
+                self.model.taken(session, listed)
                 for chunk in ingest_service_pb2.UploadChunksResponse.FromString(answer).chunks:
                     self.model.acknowledged(session, chunk.chunk_index)
 
@@ -202,9 +214,10 @@ class World:
 
     def play(self) -> list[Violation]:
         """Run to the end, or to the first violation."""
-        replaced = sealane.client.connections.channel, sealane.client.upload.DaemonThread
-        sealane.client.connections.channel = self.network.channel  # type: ignore[assignment]
-        sealane.client.upload.DaemonThread = Inline  # type: ignore[assignment,misc]
+        connections: Any = sealane.client.connections
+        uploads: Any = sealane.client.upload
+        replaced = connections.channel, uploads.DaemonThread
+        connections.channel, uploads.DaemonThread = self.network.channel, Inline
         try:
             self.loop.run(self._main())
         except Halted:
@@ -217,7 +230,7 @@ class World:
         finally:
             self.events = self.loop.steps
             self.loop.over = True
-            sealane.client.connections.channel, sealane.client.upload.DaemonThread = replaced  # type: ignore[misc]
+            connections.channel, uploads.DaemonThread = replaced
         return self.violations
 
     async def _main(self) -> None:
