@@ -31,7 +31,7 @@ class IngestSettings(CommonSettings):
 
     The memory of the process is then at most about
 
-        250 MiB (idle, with the compiled kernel) + 1.1 × memory_budget + 2 MiB × max_streams
+        250 MiB (idle, with the compiled kernel) + 1.1 × memory_budget + 3 MiB × max_streams
 
     where the last term is what gRPC's transport holds of a stream that is not being read. A stream at full speed uses
     (parts_in_flight + 1) × chunk_size. When the budget is used up, streams wait, and then get OVERLOADED.
