@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import cast
 
 from assembly_service.audit import MIN_AGE, Message
 from assembly_service.audit_findings import AuditKind, Finding, Progress, Summary
 from assembly_service.delete import Deletion
+from assembly_service.explain_receipts import Event
 from sealane.domain.errors import InvalidRequest
 from sealane.rpc import convert
 from sealane.v1 import assembly_service_pb2 as pb
@@ -42,6 +44,22 @@ def audit_to_proto(message: Message) -> pb.AuditStoreResponse:
             return pb.AuditStoreResponse(progress=pb.AuditProgress(keys=message.keys, sessions=message.sessions))
         case Summary():
             return pb.AuditStoreResponse(summary=_summary(message))
+
+
+def events_to_proto(events: Sequence[Event]) -> pb.ExplainSessionResponse:
+    """A history; what has no time has none on the wire."""
+    return pb.ExplainSessionResponse(
+        events=[
+            pb.SessionEvent(
+                time=None if each.time is None else convert.timestamp_to_proto(each.time),
+                event=each.event,
+                text=each.text,
+                fields=each.fields,
+                chunks=convert.ranges_to_proto(each.chunks),
+            )
+            for each in events
+        ]
+    )
 
 
 def _finding(finding: Finding) -> pb.AuditFinding:

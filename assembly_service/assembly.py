@@ -17,6 +17,7 @@ from assembly_service.commit import Committer
 from assembly_service.delete import Deleter
 from assembly_service.delete_chosen import NoRelease
 from assembly_service.events import Events
+from assembly_service.explain import Explainer
 from assembly_service.get_key import KeyReader
 from assembly_service.names import Names
 from assembly_service.orphans import Orphans
@@ -51,6 +52,7 @@ class Assembly:
     sweep: Sweep
     patrol: Patrol
     auditor: Auditor
+    explainer: Explainer
 
     @classmethod
     def on(
@@ -119,6 +121,7 @@ class Assembly:
                 pace=pace,
                 may_run=may_sweep,
             ),
+            explainer=Explainer(store, records, receipts, claims=claims, retention=retention),
             auditor=Auditor(
                 store,
                 of_sessions=SessionAudit(

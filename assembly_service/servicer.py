@@ -114,6 +114,13 @@ class AssemblyServicer(assembly_service_pb2_grpc.AssemblyServiceServicer):
             async for message in messages:
                 yield answers.audit_to_proto(message)
 
+    async def ExplainSession(  # noqa: N802 - the proto's name
+        self, request: pb.ExplainSessionRequest, context: Context
+    ) -> AsyncIterator[pb.ExplainSessionResponse]:
+        session = _session(request.session_id)
+        call = this_call()
+        yield answers.events_to_proto(await self._assembly.explainer.explain(call.tenant, session, call.deadline))
+
     async def VerifyObject(  # noqa: N802 - the proto's name
         self, request: pb.VerifyObjectRequest, context: Context
     ) -> AsyncIterator[pb.VerifyObjectResponse]:

@@ -9,12 +9,14 @@ nor one that stops reading holds a thread, or a caller's buffer, longer than the
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, TypeVar
 
+from sealane.logs import get_logger
 from sealane.store.port import OutcomeUnknown, StoreError
 from sealane.store.s3_clock import StoreClock
 from sealane.store.s3_exchange import Answer, Endpoint, Exchange, Request
@@ -22,6 +24,11 @@ from sealane.store.s3_settings import S3Settings
 from sealane.store.s3_signing import Signer
 
 T = TypeVar("T")
+
+SLOW_SECONDS = 2.0
+"""A call to the store that took longer is worth a line of the log."""
+_log = get_logger(__name__)
+_stdlib = logging.getLogger(__name__)
 
 
 class S3Http:
@@ -52,10 +59,13 @@ class S3Http:
 
         When it ends, by cancellation too, nothing reads ``request.body`` any more.
         """
+        begun = self._monotonic()
         exchange = await self._admit(request, timeout)
         future = self._start(exchange.converse)
         future.add_done_callback(lambda _: self._finish(exchange))
-        return await self._watch(exchange, future)
+        answer = await self._watch(exchange, future)
+        self._log(request, answer, self._monotonic() - begun)
+        return answer
 
     async def stream(
         self, request: Request, *, timeout: float, block_bytes: int, refusal: Callable[[Answer], StoreError]
@@ -101,6 +111,22 @@ class S3Http:
         except TimeoutError:
             raise OutcomeUnknown(f"{request}: no connection came free in time; nothing was sent") from None
         return Exchange(self._endpoint, request, deadline)
+
+    @staticmethod
+    def _log(request: Request, answer: Answer, seconds: float) -> None:
+        """The store's own id of the request, where its logs are to be asked: always at DEBUG, at INFO if it was slow or
+        the store failed. (What it refused is told with its id by whoever cared.)"""
+        remarkable = seconds >= SLOW_SECONDS or answer.status >= 500
+        if not remarkable and not _stdlib.isEnabledFor(logging.DEBUG):
+            return  # one comparison, on the path of every byte
+        tell = _log.info if remarkable else _log.debug
+        tell(
+            "store",
+            call=str(request),
+            status=answer.status,
+            duration_ms=round(seconds * 1e3, 3),
+            store_request_id=answer.headers.get("x-amz-request-id", ""),
+        )
 
     def _finish(self, exchange: Exchange) -> None:
         exchange.end()

@@ -154,7 +154,7 @@ class ReceiptsOfStore:
         cursor: str | None = None
         while True:
             page = await self.store.list_objects(keys.receipts_prefix(tenant, session), timeout=30, cursor=cursor)
-            found.extend(keys.parse_receipt(listed.key) for listed in page.objects)
+            found.extend(keys.parse_receipt(listed.key, listed.last_modified) for listed in page.objects)
             cursor = page.cursor
             if cursor is None:
                 return found
