@@ -31,6 +31,7 @@ from .terms import SETTINGS
 TENANT = "default"
 OTHER: dict[Kind, Kind] = {"ingest": "assembly", "assembly": "ingest"}
 _READY_SECONDS = 240.0
+_LOOK_SECONDS = 0.25
 _TAIL = 3000
 
 
@@ -48,7 +49,10 @@ class Replica:
     """Exit codes that are our doing, of the process that is there now."""
     pause: float = 0.0
     """Before its next birth, seconds."""
-    born_at: float = 0.0
+    ready_at: float = 0.0
+    """time.monotonic() when the process that is there now was first ready; 0: not yet."""
+    starts: list[float] = field(default_factory=list)
+    """Seconds from birth to ready, of those that got so far."""
     births: int = 0
 
     def strike(self, number: signal.Signals, *codes: int) -> bool:
@@ -84,9 +88,10 @@ class Cluster:
             replica.expected.clear()
             replica.process = await self._nest.spawn(replica.kind, env=self._env(replica), log=replica.log)
             replica.births += 1
-            replica.born_at = time.monotonic()
+            watch = asyncio.create_task(_watch(replica))
             code = await replica.process.ended()
-            replica.process = None
+            watch.cancel()
+            replica.process, replica.ready_at = None, 0.0
             if code not in replica.expected and not self._closing:
                 tail = replica.log.read_text(errors="replace")[-_TAIL:]
                 self._violation(f"{replica.name} ended by itself with code {code}\n{tail}")
@@ -140,6 +145,25 @@ class Cluster:
                 self.links[f"> {peer.name}"].address for peer in self.of_kind(OTHER[replica.kind])
             ),
         }
+
+
+async def _watch(replica: Replica) -> None:
+    born = time.monotonic()
+    async with grpc.aio.insecure_channel(
+        replica.health_address,
+        options=[("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 100)],
+    ) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        while True:
+            try:
+                answer = await stub.Check(health_pb2.HealthCheckRequest(service="readiness"), timeout=2.0)
+                if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                    break
+            except grpc.RpcError:
+                pass
+            await asyncio.sleep(_LOOK_SECONDS)
+    replica.ready_at = time.monotonic()
+    replica.starts.append(replica.ready_at - born)
 
 
 def _ready(replica: Replica) -> bool:

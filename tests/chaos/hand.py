@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-import time
 from collections import Counter
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ class Blow(StrEnum):
     WEATHER = "link"
 
 
+_BOLD = 0.25
 _OF_THE_STORE = "the store is struck"
 _WEIGHTS: dict[Blow, int] = {
     Blow.KILL: 64,
@@ -57,6 +57,8 @@ class Strike:
     seconds: float = 0.0
     """How long it lasts: a stop, a weather, the time until what ended begins again."""
     weather: Weather | None = None
+    bold: bool = False
+    """Also a replica that is not ready yet; else another one, or none: who never gets up proves nothing."""
 
 
 def plan(seed: int, *, pace: float) -> Iterator[Strike]:
@@ -68,9 +70,10 @@ def plan(seed: int, *, pace: float) -> Iterator[Strike]:
         pause, where = rng.expovariate(1 / pace), rng.random()
         match blow:
             case Blow.KILL | Blow.TERMINATE:
-                yield Strike(pause, blow, where, rng.choice((0.0, 0.0, 0.0, rng.uniform(0.0, 4.0))))
+                again = rng.choice((0.0, 0.0, 0.0, rng.uniform(0.0, 4.0)))
+                yield Strike(pause, blow, where, again, bold=rng.random() < _BOLD)
             case Blow.STOP_SHORT:
-                yield Strike(pause, blow, where, rng.uniform(0.05, 3.0))
+                yield Strike(pause, blow, where, rng.uniform(0.05, 3.0), bold=True)
             case Blow.STOP_LONG:
                 yield Strike(pause, blow, where, LONG_STOP + rng.uniform(0.0, 4.0))
             case Blow.STORE_KILL | Blow.STORE_TERMINATE:
@@ -91,6 +94,8 @@ class Tally:
     kills: Counter[str] = field(default_factory=Counter)
     """SIGKILLs that found a process, by what it was."""
     kills_while_starting: int = 0
+    passed_over: int = 0
+    """Moves that found nobody ready."""
 
     @property
     def all_kills(self) -> int:
@@ -109,16 +114,18 @@ class Hand:
 
     async def strike(self, move: Strike) -> None:
         """Begin it; what lasts goes on by itself."""
-        replicas, links = self._cluster.replicas, list(self._cluster.links)
-        replica = replicas[int(move.where * len(replicas))]
+        links = list(self._cluster.links)
+        replica = self._whom(move)
         match move.blow:
-            case Blow.KILL:
+            case Blow.KILL | Blow.TERMINATE | Blow.STOP_SHORT | Blow.STOP_LONG if replica is None:
+                self._tally.passed_over += 1
+            case Blow.KILL if replica:
                 self._kill(replica, move)
-            case Blow.TERMINATE:
+            case Blow.TERMINATE if replica:
                 replica.pause = move.seconds
                 if replica.strike(signal.SIGTERM, 0, -signal.SIGTERM, EXIT_SECOND_SIGNAL):
                     self._tally.blows[move.blow] += 1
-            case Blow.STOP_SHORT | Blow.STOP_LONG:
+            case Blow.STOP_SHORT | Blow.STOP_LONG if replica:
                 if replica.name not in self._stopped:
                     self._last(self._stop(replica, move))
             case Blow.STORE_KILL | Blow.STORE_TERMINATE | Blow.STORE_STOP:
@@ -140,8 +147,12 @@ class Hand:
             task.cancel()
         await asyncio.gather(*self._lasting, return_exceptions=True)
 
+    def _whom(self, move: Strike) -> Replica | None:
+        there = [each for each in self._cluster.replicas if each.process and (move.bold or each.ready_at)]
+        return there[int(move.where * len(there))] if there else None
+
     def _kill(self, replica: Replica, move: Strike) -> None:
-        starting = replica.process is not None and time.monotonic() - replica.born_at < 1.0
+        starting = not replica.ready_at
         replica.pause = move.seconds
         if replica.strike(signal.SIGKILL, -signal.SIGKILL):
             self._tally.blows[move.blow] += 1

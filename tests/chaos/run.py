@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import platform
 import random
+import statistics
 import sys
 import time
 from collections import Counter
@@ -51,11 +52,16 @@ class Report:
     faults: Counter[str] = field(default_factory=Counter)
     proxied_bytes: int = 0
     births: int = 0
+    starts: list[float] = field(default_factory=list)
     seconds_to_recover: float = 0.0
 
     @property
     def ok(self) -> bool:
         return not self.ledger.violations
+
+    @property
+    def median_start(self) -> float:
+        return statistics.median(self.starts) if self.starts else 0.0
 
     def rows(self) -> list[tuple[str, str]]:
         ledger, tally = self.ledger, self.tally
@@ -65,8 +71,8 @@ class Report:
             ("seed", str(self.seed)),
             ("minutes", f"{self.seconds / 60:.1f}"),
             ("kills (SIGKILL)", f"{tally.all_kills:,}: " + _counts(tally.kills)),
-            ("  of these, within 1 s of their start", f"{tally.kills_while_starting:,}"),
-            ("processes born", f"{self.births:,}"),
+            ("  of these, before they were ready", f"{tally.kills_while_starting:,}"),
+            ("processes born", f"{self.births:,}; ready after {self.median_start:.1f} s (median)"),
             ("moves of the hand", _counts(tally.blows)),
             ("faults that struck on links", f"{sum(self.faults.values()):,}: " + _counts(self.faults)),
             ("bytes through the links", f"{self.proxied_bytes:,}"),
@@ -93,7 +99,9 @@ class Report:
             "kills": dict(self.tally.kills),
             "kills_total": self.tally.all_kills,
             "kills_while_starting": self.tally.kills_while_starting,
+            "moves_that_found_nobody_ready": self.tally.passed_over,
             "births": self.births,
+            "median_start_seconds": round(self.median_start, 2),
             "moves": dict(self.tally.blows),
             "faults": dict(self.faults),
             "proxied_bytes": self.proxied_bytes,
@@ -187,6 +195,7 @@ def _count(report: Report, struck: Cluster) -> None:
     for link in struck.links.values():
         report.faults.update(link.suffered)
         report.proxied_bytes += link.bytes
+    report.starts = [seconds for replica in struck.replicas for seconds in replica.starts]
     report.births = sum(replica.births for replica in struck.replicas)
 
 
