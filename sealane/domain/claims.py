@@ -17,7 +17,7 @@ from sealane.domain.decision import Decision, Outcome, Records
 from sealane.domain.precondition import ANY as ANY
 from sealane.domain.precondition import VACANT as VACANT
 from sealane.domain.precondition import Precondition as Precondition
-from sealane.domain.record_fields import MAX_GENERATION, Fields, encode, versioned
+from sealane.domain.record_fields import Fields, encode, versioned
 from sealane.domain.states import SessionState
 
 COOLING = timedelta(hours=1)
@@ -143,8 +143,3 @@ def verdict(precondition: Precondition, generation: int, *, same_bytes: bool, sa
     if generation and same_bytes and (same_description or not holds):
         return Verdict.DUPLICATE
     return Verdict.CLAIM if holds else Verdict.MISMATCH
-
-
-def number_is_sound(number: int) -> bool:
-    """True for the numbers of claims."""
-    return 1 <= number <= MAX_GENERATION

@@ -64,7 +64,7 @@ class Fields:
     A value out of its bounds is a BadRecord here, and never an OverflowError or UnicodeEncodeError somewhere behind.
     """
 
-    def __init__(self, kind: str, body: bytes | Mapping[str, Any]) -> None:
+    def __init__(self, kind: str, body: bytes | Mapping[str, Any], *, or_kind: str = "") -> None:
         """``body``: the record's bytes, or its values as another record has them in it."""
         values: Any = body
         if isinstance(body, bytes):
@@ -79,8 +79,9 @@ class Fields:
         version = values.get("version")
         if type(version) is not int or version != VERSION:
             raise BadRecord(private=f"{kind}: version {version!r}, this software reads {VERSION}")
-        if values.get("kind") != kind:
+        if values.get("kind") not in ((kind, or_kind) if or_kind else (kind,)):
             raise BadRecord(private=f"{kind}: kind is {values.get('kind')!r}")
+        self.kind: str = values["kind"]
 
     def bad(self, name: str) -> BadRecord:
         return BadRecord(private=f"{self._kind}: field {name!r} is missing or malformed")

@@ -77,8 +77,8 @@ class SessionRecord:
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
-        tombstone = b'"kind":"tombstone"' in body[:64]
-        f = Fields("tombstone" if tombstone else "session", body)
+        f = Fields("session", body, or_kind="tombstone")
+        tombstone = f.kind == "tombstone"
         chunk_size = f.whole("chunk_size", minimum=1, maximum=MAX_CHUNK_BYTES)
         if chunk_size & (chunk_size - 1):
             raise f.bad("chunk_size")

@@ -18,7 +18,7 @@ from sealane.domain.errors import BadRecord, InvalidDigest, InvalidRequest, Inva
 from sealane.domain.limits import ChunkPlan, Limits
 from sealane.domain.records import SessionRecord
 from sealane.domain.states import SessionState
-from sealane.domain.views import CommittedObject, SessionView
+from sealane.domain.views import CommittedObject, KeyHolder, SessionView
 from sealane.rpc import convert
 from sealane.v1 import assembly_service_pb2, session_pb2
 
@@ -149,6 +149,36 @@ def test_the_committed_object_survives_the_round_trip() -> None:
     assert convert.committed_from_proto(convert.committed_to_proto(COMMITTED)) == COMMITTED
     with pytest.raises(BadRecord):
         convert.committed_from_proto(session_pb2.CommittedObject(blake3=b"short"))
+
+
+HOLDER = KeyHolder("a/b", 7, "ab" * 16, SessionState.COMMITTED, 2500, A, TIME)
+
+
+@pytest.mark.parametrize(
+    "holder",
+    [
+        HOLDER,
+        dataclasses.replace(HOLDER, state=SessionState.COMMITTING),
+        dataclasses.replace(HOLDER, session_id="", blake3=b"", foreign=True),
+    ],
+)
+def test_a_key_s_holder_survives_the_round_trip(holder: KeyHolder) -> None:
+    assert convert.holder_from_proto(convert.holder_to_proto(holder)) == holder
+
+
+@pytest.mark.parametrize("spoil", [{"blake3": b""}, {"size": -1}, {"generation": -1}, {"state": 0}, {"foreign": True}])
+def test_a_holder_that_no_server_can_mean_is_refused(spoil: dict[str, Any]) -> None:
+    proto = convert.holder_to_proto(HOLDER)
+    for name, value in spoil.items():
+        setattr(proto, name, value)
+    with pytest.raises(BadRecord):
+        convert.holder_from_proto(proto)
+
+
+def test_a_generation_and_a_duplicate_survive_the_round_trip() -> None:
+    chosen = dataclasses.replace(COMMITTED, generation=7, duplicate=True)
+    assert convert.committed_from_proto(convert.committed_to_proto(chosen)) == chosen
+    assert convert.committed_to_proto(COMMITTED).HasField("generation")  # 0 means something
 
 
 def test_a_session_shows_its_plan_and_never_its_token() -> None:

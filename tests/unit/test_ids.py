@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import posixpath
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sealane.domain import ids
-from sealane.domain.errors import InvalidDigest, InvalidFilename, InvalidMetadata, InvalidRequest, InvalidSessionId
+from sealane.domain.errors import (
+    InvalidDigest,
+    InvalidFilename,
+    InvalidMetadata,
+    InvalidObjectKey,
+    InvalidRequest,
+    InvalidSessionId,
+)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +69,51 @@ def test_whatever_is_taken_as_a_filename_is_one_segment_of_an_s3_key(text: str) 
     assert "/" not in name
     assert name not in ("", ".", "..")
     assert len(name.encode()) <= 255
+
+
+T = ids.Tenant("acme")
+LONGEST = "/".join(["x" * 254] * 4)
+"""1,019 bytes; 1,024 with "acme/"."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "/", "/a", "a/", "a//b", ".", "..", "./a", "a/../b", "a/./b", "../a", "a\\b", "a\nb", "a/\0b", "a\x7f",
+     "\x85/a", "a\u202eb/c", "a/\u200b", "\ud800", "a/e\u0301", " a", "a /b", "a/ b", "a/\t", "a/" + "b" * 256,
+     "é" * 128, LONGEST + "x", "by-session", "by-session/x", f"by-session/{'a' * 32}/f", ".sealane",
+     ".sealane/acme/sessions/x", "a/\u2028", "\ufdd0", "a/\ue000"],
+)  # fmt: skip
+def test_an_object_key_of_section_11_is_refused(text: str) -> None:
+    """I12 and section 11: nothing is repaired; nothing lands at a session's own key or among the records."""
+    with pytest.raises(InvalidObjectKey) as caught:
+        ids.object_key(text, T)
+    assert caught.value.field == "object_key"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a", "a/b/c", "x" * 255, LONGEST, "by-sessions/x", "x/by-session/y", "x/.sealane", ".hidden", "a b/ü/日本.bin",
+     "%2e%2e/a", "a?b#c&d=e+f", "...", "-", "~", "/".join("a" * 500)],
+)  # fmt: skip
+def test_an_object_key_of_any_language_is_taken_as_it_is(text: str) -> None:
+    assert ids.object_key(text, T) == text
+
+
+@given(st.text(max_size=400) | st.lists(st.text(max_size=20), max_size=8).map("/".join))
+def test_whatever_is_taken_as_an_object_key_is_its_own_s3_key_under_the_tenant(text: str) -> None:
+    """I12: no other tenant's, no session's own, no record's, and the same key for whoever normalizes paths."""
+    try:
+        key = f"{T}/{ids.object_key(text, T)}"
+    except InvalidObjectKey:
+        return
+    assert posixpath.normpath(key) == key
+    assert len(key.encode()) <= 1024
+    assert not key.startswith((f"{T}/by-session/", f"{T}/.sealane/", ".sealane/"))
+
+
+def test_the_folders_of_a_key_are_the_names_that_it_lies_in() -> None:
+    assert ids.folders("a") == []
+    assert ids.folders("a/b/c") == ["a", "a/b"]
 
 
 @pytest.mark.parametrize(

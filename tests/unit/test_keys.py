@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from sealane.domain.chunks import Receipt
 from sealane.domain.errors import BadRecord
 from sealane.domain.ids import SessionId, Tenant
+from sealane.domain.precondition import VACANT
+from sealane.domain.records import SessionRecord
 from sealane.store import keys
 
 T = Tenant("default")
@@ -112,3 +115,30 @@ def test_a_foreign_object_is_no_sessions_own(key: str) -> None:
 def test_only_the_known_records_have_keys() -> None:
     with pytest.raises(ValueError, match="no such record"):
         keys.record(T, S, "../x")
+
+
+def test_a_claim_s_key_says_its_log_and_its_number_and_sorts_by_it() -> None:
+    logs = [keys.claim(T, "a/b", number) for number in (0, 1, 2, 10, 999, 1000, 10**12 - 1)]
+    assert logs == sorted(logs)
+    parsed = [keys.parse_claim_key(key) for key in logs]
+    assert [claim.number for claim in parsed if claim] == [0, 1, 2, 10, 999, 1000, 10**12 - 1]
+    assert {(claim.tenant, len(claim.log)) for claim in parsed if claim} == {(T, 64)}
+    assert all(key.startswith(keys.claims_prefix(T, "a/b")) for key in logs)
+    assert keys.claims_prefix(T, "a/b") != keys.claims_prefix(T, "a/c")
+
+
+@pytest.mark.parametrize("key", ["", "x", ".sealane/t/claims/x/000000000001.json", ".sealane/t/claims/" + "a" * 64])
+def test_what_is_no_claim_s_key_is_none(key: str) -> None:
+    assert keys.parse_claim_key(key) is None
+
+
+CHOSEN = SessionRecord(S, "default/a/b", "b", 1024, None, "t", 1, "a/b", chosen_key="a/b", precondition=VACANT)
+
+
+def test_i12_a_session_may_touch_the_key_that_it_chose_or_its_own_and_no_other() -> None:
+    """I12: a forged session.json names no key of another tenant, of another session, or among the records."""
+    assert keys.key_of(T, CHOSEN) == "default/a/b"
+    assert keys.key_of(T, replace(CHOSEN, chosen_key="")) == f"default/by-session/{S}/b"
+    for forged in ("../other/x", "by-session/x/y", "/x", ".sealane/x", "a//b"):
+        with pytest.raises(BadRecord):
+            keys.key_of(T, replace(CHOSEN, chosen_key=forged))

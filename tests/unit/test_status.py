@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,11 @@ _monsters = st.one_of(
     st.builds(errors.ChunkOutOfRange, _texts, index=_numbers, field=_texts, value=_numbers),
     st.builds(errors.Overloaded, _texts, retry_after=st.floats(-1, 1e300)),
     st.builds(errors.QuotaExceeded, _texts),
+    st.builds(
+        lambda text, key: errors.GenerationMismatch(text, holder=replace(HOLDER, object_key=key)),
+        _texts,
+        st.sampled_from(["k" * 1024, "é" * 512]),
+    ),
 )
 
 
@@ -200,6 +206,15 @@ def test_trailers_stay_below_4_kib_whatever_an_error_holds(error: SealaneError, 
     answer = to_status(error, "0123456789abcdef", request_id=request_id)
     assert on_the_wire(answer) <= MAX_TRAILER_BYTES
     assert type(from_rpc_error(Answered.by(answer))) is type(error)
+
+
+def test_the_longest_key_s_holder_goes_through_whole() -> None:
+    """A conflict names the holder, whatever the key."""
+    holder = replace(HOLDER, object_key="k" * 1020, generation=10**12 - 1, size=1 << 62)
+    answer = to_status(errors.GenerationMismatch.of("k" * 1020, 0, holder), "0123456789abcdef", request_id="r" * 36)
+    received = from_rpc_error(Answered.by(answer))
+    assert isinstance(received, errors.GenerationMismatch)
+    assert received.holder == holder
 
 
 def test_the_longest_list_beside_the_longest_text_is_cut_to_fit() -> None:

@@ -1,4 +1,4 @@
-"""Commits at one chosen key that meet, crash and stall: generations in order, none lost, none twice, none wedged (I16)."""
+"""Commits at one chosen key that meet, crash and stall: generations in order, none lost or twice, no wedge (I16)."""
 
 from __future__ import annotations
 
