@@ -18,7 +18,8 @@ from assembly_service.assembly import Assembly
 from assembly_service.retention import Retention
 from sealane.dev.seaweed import SeaweedFS
 from sealane.domain.blake3_kernel import chunk_cv, compile_kernel
-from sealane.domain.errors import ChunkNeeded, SessionAborted, SessionLost, SessionNotFound
+from sealane.domain.claims import ANY
+from sealane.domain.errors import ChunkNeeded, InvalidObjectKey, SessionAborted, SessionLost, SessionNotFound
 from sealane.domain.limits import MiB
 from sealane.domain.states import SessionState
 from sealane.store import keys
@@ -159,3 +160,39 @@ async def test_request_records_and_strange_keys_do_not_disturb_a_pass(
     assert (await real.store.get("elsewhere/object", timeout=30)).body == b"kept"
     await real.commit(session)
     assert real.events.alarms == []
+
+
+async def test_i16_eight_racing_replaces_of_one_key_are_generations_1_to_8(real: Real) -> None:
+    """I16 on the real store, whose conditional CMU is not atomic: the claims decide, and the newest bytes stay."""
+    sessions = []
+    for seed in range(8):
+        session = await real.world.open_session(
+            content_of(1000 + seed, seed), object_key="racing/key", precondition=ANY
+        )
+        await real.world.store_chunk(session, 0, cv=chunk_cv)
+        sessions.append(session)
+    answers = await asyncio.gather(*(real.commit(session) for session in sessions))
+    assert sorted(answer.generation for answer in answers) == list(range(1, 9))
+    last = max(zip(answers, sessions, strict=True), key=lambda pair: pair[0].generation)[1]
+    stored = await real.store.get(f"{TENANT}/racing/key", timeout=30)
+    assert stored.body == last.content
+    key = await real.assembly.key_reader.key(TENANT, "racing/key", Deadline.after(30))
+    assert key.holder is not None
+    assert (key.generation, key.holder.session_id, key.holder.foreign) == (8, last.id, False)
+    again = await asyncio.gather(*(real.commit(session) for session in sessions))
+    assert [dataclasses.replace(answer, replayed=False) for answer in again] == answers
+
+
+async def test_p_and_p_q_at_the_same_moment_lose_nothing_on_the_real_store(real: Real) -> None:
+    """docs/adr/0007: written side by side, SeaweedFS loses ``p`` or can't ever complete it. One of them is refused."""
+    for number in range(3):
+        pair = []
+        for key in (f"n{number}", f"n{number}/q"):
+            session = await real.world.open_session(content_of(500, len(key)), object_key=key)
+            await real.world.store_chunk(session, 0, cv=chunk_cv)
+            pair.append(session)
+        answers = await asyncio.gather(*(real.commit(session) for session in pair), return_exceptions=True)
+        kinds = [isinstance(answer, InvalidObjectKey) for answer in answers]
+        assert sorted(kinds) == [False, True], answers
+        (kept,) = [session for session, refused in zip(pair, kinds, strict=True) if not refused]
+        assert (await real.store.get(kept.record.key, timeout=30)).body == kept.content
