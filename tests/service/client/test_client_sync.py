@@ -16,7 +16,7 @@ import pytest
 from blake3 import blake3
 from client_world import KIB, TINY_FRAMES, World, content, options, world
 
-from sealane.client import Phase, Progress, SessionState, SyncClient, errors
+from sealane.client import Phase, Progress, SessionState, SyncClient, errors, loop_thread
 
 
 @pytest.fixture
@@ -128,7 +128,11 @@ def test_a_closed_client_says_so_and_leaves_no_thread(here: World) -> None:
     assert "sealane-client" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_closing_the_client_ends_an_upload_in_another_thread_with_an_error_that_says_so(here: World) -> None:
+def test_closing_the_client_ends_an_upload_in_another_thread_with_an_error_that_says_so(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself: not by the time that interrupted calls are given for a clean end."""
+    monkeypatch.setattr(loop_thread, "CANCEL_SECONDS", 3600.0)
     held, ended = threading.Event(), Future[object]()
 
     async def hold(_: object) -> object:
@@ -145,13 +149,16 @@ def test_closing_the_client_ends_an_upload_in_another_thread_with_an_error_that_
         except BaseException as error:  # noqa: BLE001 - looked at below
             ended.set_exception(error)
 
-    with shared:
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        assert held.wait(20)
-    with pytest.raises(errors.PeerUnavailable, match="closed"):
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    assert held.wait(20)
+    closing = threading.Thread(target=shared.close, daemon=True)
+    closing.start()
+    with pytest.raises(errors.ClientClosed):
         ended.result(timeout=20)
-    thread.join(20)
+    for each in (thread, closing):
+        each.join(20)
+        assert not each.is_alive()
 
 
 def test_many_threads_share_one_client(here: World, client: SyncClient) -> None:

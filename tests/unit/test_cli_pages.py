@@ -1,0 +1,110 @@
+"""What people read of keys, audits and refusals: nothing left out, nothing made up."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sealane.cli import audit, key_page, put, shapes
+from sealane.cli.exit_codes import ExitCode
+from sealane.cli.failures import from_sealane, report
+from sealane.cli.output import Output
+from sealane.client import AuditCount, AuditFinding, AuditKind, AuditSummary, KeyHolder, SessionState, errors
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+ID = "0123456789abcdef" * 2
+HOLDER = KeyHolder("a/b", 3, ID, SessionState.COMMITTED, 2048, bytes(32), NOW)
+FOREIGN = KeyHolder("a/b", 0, "", SessionState.COMMITTED, 7, b"", NOW, foreign=True)
+GHOST = AuditFinding(
+    AuditKind.RECEIPT_WITHOUT_SESSION, ID, ".sealane/x", 12, 0, 7200.0, "Receipts of no session.", repaired=False
+)
+FOUND = AuditSummary(
+    1234, 5, 4, 4096, (AuditCount(GHOST.kind, 2, 13, 0, 1), AuditCount(AuditKind.BAD_RECORD, 0, 0, 0, 0))
+)
+
+
+def test_a_holder_is_shown_with_all_that_a_precondition_needs() -> None:
+    rows = dict(key_page.holder_rows(HOLDER))
+    assert rows == {
+        "generation": "3",
+        "session": ID,
+        "size": "2.00 KiB (2,048 bytes)",
+        "blake3": "00" * 32,
+        "committed": "2030-01-01 12:00:00 UTC",
+    }
+    foreign = dict(key_page.holder_rows(FOREIGN))
+    assert foreign["holder"] == "an object that sealane did not write"
+    assert "session" not in foreign
+    shape = shapes.holder(FOREIGN)
+    assert (shape["session_id"], shape["blake3"], shape["foreign"]) == (None, None, True)
+
+
+def test_a_holder_whose_commit_is_under_way_says_so() -> None:
+    deciding = KeyHolder("a/b", 3, ID, SessionState.OPEN, 1, bytes(32), NOW)
+    assert "being decided" in dict(key_page.holder_rows(deciding))["state"]
+
+
+def test_a_vacant_key_that_rests_says_until_when() -> None:
+    assert key_page.vacancy(None, NOW) == "vacant: no object is there"
+    assert key_page.vacancy(NOW - timedelta(seconds=1), NOW) == "vacant: no object is there"
+    resting = key_page.vacancy(NOW + timedelta(minutes=59), NOW)
+    assert "2030-01-01 12:59:00 UTC" in resting
+    assert "in 59 min" in resting
+
+
+def test_a_conflict_has_its_holder_for_people_and_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    failure = from_sealane(errors.GenerationMismatch.of("a/b", 0, HOLDER))
+    assert failure.exit_code is ExitCode.CONFLICT
+    report(failure, as_json=False)
+    said = capsys.readouterr().err
+    assert "generation  3" in said
+    assert "00" * 32 in said
+    report(failure, as_json=True)
+    error = json.loads(capsys.readouterr().err)["error"]
+    assert error["holder"]["generation"] == 3
+    assert error["holder"]["commit_time"] == "2030-01-01T12:00:00Z"
+    report(from_sealane(errors.GenerationMismatch.of("a/b", 5, None)), as_json=True)
+    assert json.loads(capsys.readouterr().err)["error"]["holder"] is None
+
+
+def test_a_resting_key_is_not_now_and_says_how_long() -> None:
+    failure = from_sealane(errors.KeyCooling(retry_after=1800.0))
+    assert (failure.exit_code, failure.data["retry_after"]) == (ExitCode.UNAVAILABLE, 1800.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (["put", "f", "--key", "k"], ["put", "f", "--key", "k"]),
+        (["put", "--if-generation", "3", "f"], ["put", "f"]),
+        (["put", "--if-generation=3", "f", "--overwrite"], ["put", "f"]),
+        (["put", "--if-generation", "--overwrite", "f"], ["put", "f"]),
+    ],
+)
+def test_the_proposed_command_is_the_one_that_was_given_with_another_precondition(
+    words: list[str], kept: list[str]
+) -> None:
+    assert put._without(words, "--if-generation", "--overwrite") == kept
+
+
+def test_an_audit_groups_findings_by_kind_with_counts_bytes_and_ages(capsys: pytest.CaptureFixture[str]) -> None:
+    audit._show(Output(), [GHOST], FOUND)
+    said = capsys.readouterr().out
+    assert "receipt without session: 2 findings, 1 removed; 13 in all, 0 B" in said
+    assert "2 h" in said
+    assert ID in said
+    assert "Receipts of no session.  .sealane/x" in said
+    assert "bad record" not in said
+    assert "1,234 keys, 5 sessions, 4 objects with 4.00 KiB: 2 findings, 1 removed, 1 left" in said
+    shape = shapes.audit([GHOST], FOUND)
+    assert shape["clean"] is False
+    assert shape["findings"][0]["kind"] == "RECEIPT_WITHOUT_SESSION"
+
+
+def test_an_audit_without_findings_says_that_everything_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    clean = AuditSummary(1, 1, 1, 1, ())
+    audit._show(Output(), [], clean)
+    assert "everything fits" in capsys.readouterr().out
+    assert (clean.clean, clean.left) == (True, 0)
