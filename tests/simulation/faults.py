@@ -43,7 +43,9 @@ class StoreFault:
     Kinds: refused (an error, no effect), throttled (503), denied (403), conflict (409), lost (an effect, no answer),
     late (no answer; the effect after ``seconds``), slow (on its way for ``seconds``), slow_answer, early_abort (an
     abort is answered, and takes effect after ``seconds``), error200 (CMU: 200 with an error in it, the effect after
-    ``seconds``, or none if 0), lose_upload (the store forgets the upload that the call is about).
+    ``seconds``, or none if 0), lose_upload (the store forgets the upload that the call is about), crash_before and
+    crash_after (its process dies, and comes back after ``seconds``), pause_before (the whole machine stands still just
+    before the call is sent).
     """
 
     who: str
@@ -124,8 +126,14 @@ def store_fault(rng: random.Random) -> StoreFault:
     if op == "upload_part" and rng.random() < 0.1:
         kinds = ["lose_upload"]
     kind = rng.choice(kinds)
+    if rng.random() < 0.3:
+        kind = rng.choice(("crash_before", "crash_after", "pause_before", "pause_before"))
     seconds = 0.0
-    if kind in {"late", "slow", "slow_answer", "early_abort"}:
+    if kind.startswith("crash"):
+        seconds = rng.choice((0.2, 2.0, 30.0, 200.0))
+    elif kind == "pause_before":
+        seconds = rng.choice((3.0, 90.0, 330.0, 600.0, 880.0))
+    elif kind in {"late", "slow", "slow_answer", "early_abort"}:
         seconds = rng.choice(LONG) * rng.uniform(0.5, 1.0)
     elif kind == "error200" and rng.random() < 0.7:
         seconds = rng.choice(LONG[:3])

@@ -86,13 +86,22 @@ class ProcessStore(SimulatedStore):
         loop = world.loop
         there, back = 0.001 + rng.random() * 0.02, 0.001 + rng.random() * 0.02
         refusal: StoreError | None = None
-        cut = early = False
+        cut = early = dies = False
         fault = world.faults.of(process.name, op, key, loop.now)
         if world.gate is not None:
             await world.gate.enter(process, op, key)
         if fault is not None:
             kind = fault.kind
-            if kind in _REFUSALS:
+            if kind == "crash_before":
+                world.crash(process, fault.seconds)
+                await loop.create_future()  # never
+            elif kind == "pause_before":
+                world.tell(process.name, "PAUSE", f"for {fault.seconds:g} s")
+                process.stall(fault.seconds, clock_stops=True)
+                await asyncio.sleep(0)
+            elif kind == "crash_after":
+                dies = True
+            elif kind in _REFUSALS:
                 refusal = _REFUSALS[kind](f"fault: {kind}")
             elif kind == "lost":
                 cut = True
@@ -136,6 +145,9 @@ class ProcessStore(SimulatedStore):
                 world.tell(process.name, f"{op} {key}", _outcome(answer, error, cut, early), lands=True)
             if world.gate is not None:
                 world.gate.landed(process)
+            if dies:
+                world.crash(process, fault.seconds if fault is not None else 0.0)
+                return
             if not cut and not early:
                 loop.world_later(back, settle, answer, error, loop.now)
 

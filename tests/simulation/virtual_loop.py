@@ -34,9 +34,11 @@ class Halted(Exception):
 class Process:
     """What crashes, stands still and has a wrong clock, as one. Made by :meth:`Loop.process`."""
 
-    def __init__(self, loop: Loop, name: str) -> None:
+    def __init__(self, loop: Loop, name: str, life: int) -> None:
         self.loop = loop
         self.name = name
+        self.life = life
+        """0 at first; one more after each crash."""
         self.dead = False
         self.stalled = False
         self.lag = 0.0
@@ -156,8 +158,8 @@ class Loop(asyncio.BaseEventLoop):
         self._world = contextvars.Context()
         SimTask._made = 0
 
-    def process(self, name: str) -> Process:
-        process = Process(self, name)
+    def process(self, name: str, life: int = 0) -> Process:
+        process = Process(self, name, life)
         self.processes.append(process)
         return process
 

@@ -248,23 +248,29 @@ class World:
         self._last_look()
 
     def _process(self, name: str, life: int) -> Process:
-        process = self.loop.process(name)
+        process = self.loop.process(name, life)
         process.skew = self._skews.get(name, 0.0)
         for fate in self.plan.fates:
             if fate.who == name and fate.life == life and not self.faults.off:
-                process.fates[fate.step] = lambda fate=fate: self._befall(process, fate, life)  # type: ignore[misc]
+                process.fates[fate.step] = lambda fate=fate: self._befall(process, fate)  # type: ignore[misc]
         return process
 
-    def _befall(self, process: Process, fate: Fate, life: int) -> None:
+    def _befall(self, process: Process, fate: Fate) -> None:
         if self.faults.off:
             return
         self.faulted(fate.kind)
-        self.tell(process.name, fate.kind.upper(), f"for {fate.seconds:g} s")
         if fate.kind == "crash":
-            process.crash()
-            self.loop.world_later(fate.seconds, self._again, process.name, life + 1)
+            self.crash(process, fate.seconds)
         else:
+            self.tell(process.name, fate.kind.upper(), f"for {fate.seconds:g} s")
             process.stall(fate.seconds, clock_stops=fate.kind == "pause")
+
+    def crash(self, process: Process, seconds: float) -> None:
+        """The process dies, and is started anew after ``seconds``."""
+        if not process.dead:
+            self.tell(process.name, "CRASH", f"for {seconds:g} s")
+            process.crash()
+            self.loop.world_later(seconds, self._again, process.name, process.life + 1)
 
     def _again(self, name: str, life: int) -> None:
         if self.faults.off:

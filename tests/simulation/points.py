@@ -1,0 +1,61 @@
+"""``make crash-points``: every crash point, and every interleaving of two actors, counted and printed."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+import time
+
+from tests.simulation import crash_points
+from tests.simulation.run import prepare
+
+
+def _points(every: int, only: str) -> int:
+    wrong = points = 0
+    for operation in crash_points.OPERATIONS:
+        if only not in operation.name:
+            continue
+        began = time.monotonic()
+        cases = list(crash_points.cases(operation))
+        found = []
+        for number, case in enumerate(cases):
+            if number % every:
+                continue
+            points += 1
+            violations, _ = crash_points.strike(case)
+            if violations:
+                found.append((case, violations[0]))
+            if points % 50 == 0:
+                gc.collect()
+        calls = len(cases) // (2 * len(crash_points.KINDS))
+        taken = len(range(0, len(cases), every))
+        print(
+            f"  {operation.name:32} {calls:4} store calls, {taken:5} points, {len(found)} violations"
+            f"  ({time.monotonic() - began:.1f} s)",
+            flush=True,
+        )
+        for case, violation in found[:5]:
+            print(f"      {case}\n        {violation.invariant}: {violation.text.splitlines()[0][:300]}")
+        if found and only:
+            _, scene = crash_points.strike(found[0][0], trace=True)
+            print("\n".join(scene.trace.lines if scene.trace else []))
+            print(found[0][1].text)
+        wrong += len(found)
+    print(f"crash points: {points}, violations: {wrong}")
+    return wrong
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(prog="python -m tests.simulation.points", description=__doc__)
+    arguments.add_argument("--every", type=int, default=1, help="take one point in so many")
+    arguments.add_argument(
+        "--only", default="", help="operations whose names contain this; the first failure is traced"
+    )
+    given = arguments.parse_args()
+    prepare()
+    return 1 if _points(given.every, given.only) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

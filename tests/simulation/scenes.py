@@ -1,0 +1,137 @@
+"""Small scenes for enumeration: one session made ready, then one operation, run by hand and not by a plan."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from blake3 import blake3
+
+from sealane.client.frames import frames, header
+from sealane.client.stream_call import StreamEnded
+from tests.simulation.deeds import Actor
+from tests.simulation.faults import StoreFault
+from tests.simulation.plan import CHUNK, Deed, Plan, SessionPlan
+from tests.simulation.world import World
+
+PATIENT = 400.0
+EXPIRED = 60.0 + 15.0 + 3.0
+"""Seconds: ttl and grace are over."""
+FORGOTTEN = 155.0
+"""Seconds: the outcome retention is over, too."""
+
+
+def plan(size: int, *, told: bool = True, dialect: str = "seaweedfs") -> Plan:
+    """One session of ``size`` bytes; nothing happens by itself."""
+    return Plan(0, dialect, 1000, 1e6, (SessionPlan(size, told, 60),), ())
+
+
+class Counting:
+    """In place of a book of faults: counts the calls of the operation, and does one thing at one of them."""
+
+    def __init__(self, nth: int = 0, kind: str = "") -> None:
+        self.nth = nth
+        self.kind = kind
+        self.calls: list[str] = []
+        self.counts = False
+        self.off = False
+        self.fired: dict[str, int] = {}
+
+    def note(self, kind: str) -> None:
+        """Nobody asks."""
+
+    def of(self, who: str, op: str, key: str, now: float) -> StoreFault | None:
+        if not self.counts or self.off:
+            return None
+        self.calls.append(f"{who} {op} {key}")
+        if len(self.calls) != self.nth:
+            return None
+        return StoreFault("", "", "", 1, 1, self.kind, 1.0)
+
+
+class Scene(World):
+    """A world without a plan of its own: :meth:`act` is what happens, then the recovery, then the last look."""
+
+    def __init__(self, given: Plan, act: Callable[[Scene], Coroutine[Any, Any, None]], *, trace: bool = False) -> None:
+        super().__init__(given, trace=trace)
+        self._act_out = act
+        self.faults: Any = Counting()
+        self.actors = 0
+
+    async def _main(self) -> None:
+        await self._act_out(self)
+        await self._recover()
+        self._last_look()
+
+    def replicas(self, *names: str) -> None:
+        """Start these; their sweepers sleep."""
+        for name in names:
+            self._start(name, 0)
+
+    def client(self, seconds: float = PATIENT) -> Actor:
+        """A client process."""
+        self.actors += 1
+        name = f"client-{self.actors}"
+        process = self.loop.process(name)
+        return process.context.run(Actor, self, process, Deed("", 0, 0.0, seconds), name, 0)
+
+    async def run_as(self, actor: Actor, work: Coroutine[Any, Any, Any]) -> Any:
+        """What ``work``, which is the actor's, answers, or the error that it ends with."""
+        task = actor.process.spawn(work)
+        await asyncio.wait([task])
+        error = task.exception()
+        if error is not None:
+            return error
+        return task.result()
+
+    def _again(self, name: str, life: int) -> None:
+        if not name.startswith("client-"):
+            super()._again(name, life)
+
+
+async def store_chunks(actor: Actor, session_id: str, indexes: list[int], *, other: bool = False) -> None:
+    """One stream of these chunks, by hand: no retry, no commit. ``other``: with their first byte changed."""
+    call = actor.client._connections.upload_stream(0, seconds=60.0, stall_seconds=30.0, request_id="")
+    try:
+        await call.send(header(session_id))
+        for index in indexes:
+            piece = bytearray(actor.content[index * CHUNK : (index + 1) * CHUNK])
+            if other:
+                piece[0] ^= 0xFF
+            for _, message in frames(index, memoryview(piece), blake3(piece).digest(), 700):
+                await call.send(message)
+    except StreamEnded:
+        pass
+    try:
+        await call.answer()
+    finally:
+        call.cancel()
+
+
+async def ready(scene: Scene, *, chunks: bool = True) -> tuple[Actor, str]:
+    """A session, with all of its chunks stored unless told otherwise."""
+    actor = scene.client()
+    session_id = await actor.process.spawn(actor.create())
+    if chunks and actor.content:
+        count = -(-len(actor.content) // CHUNK)
+        await actor.process.spawn(store_chunks(actor, session_id, list(range(count))))
+    return actor, session_id
+
+
+def commit_of(actor: Actor, session_id: str) -> Coroutine[Any, Any, Any]:
+    parameters = actor.parameters
+    return actor.client.commit_session(
+        session_id,
+        chunk_count=parameters.chunk_count,
+        size=parameters.size,
+        blake3=parameters.blake3,
+        timeout=PATIENT,
+    )
+
+
+def sweep(scene: Scene, name: str) -> asyncio.Task[None]:
+    """A full pass by that replica."""
+    process, assembly = scene._assemblies[name]
+    task: asyncio.Task[None] = process.spawn(assembly.patrol.sweep(full=True))
+    return task
