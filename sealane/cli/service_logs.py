@@ -17,8 +17,12 @@ from typing import Any
 _SESSION_FIELDS = ("session_id", "session", "listed_session")
 _STORE_REQUEST = re.compile(r"\[request ([^\]\s]+)\]")
 """How errors of the store name the request that the store's own logs know."""
+_STORE_REQUEST_FIELD = "store_request_id"
+"""Where the line of one call to the store has it."""
 MAX_LINE_BYTES = 1 << 20
-_BORING = frozenset({"ts", "event", "service", "level", "logger", "session_id", "tenant", "subject", "peer"})
+_BORING = frozenset(
+    {"ts", "event", "service", "level", "logger", "session_id", "tenant", "subject", "peer", _STORE_REQUEST_FIELD}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,10 @@ def _line(record: dict[str, Any]) -> LogLine | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    ids = dict.fromkeys(each for value in record.values() if isinstance(value, str) for each in _ids(value))
+    texts = [value for value in record.values() if isinstance(value, str)]
+    ids = dict.fromkeys(each for value in texts for each in _STORE_REQUEST.findall(value))
+    if own := record.get(_STORE_REQUEST_FIELD):
+        ids[str(own)] = None
     return LogLine(
         time=moment,
         service=str(record.get("service", "")),
@@ -119,10 +126,6 @@ def _line(record: dict[str, Any]) -> LogLine | None:
         fields={name: value for name, value in record.items() if name not in ("ts", "event", "service", "level")},
         store_request_ids=tuple(ids),
     )
-
-
-def _ids(value: str) -> list[str]:
-    return _STORE_REQUEST.findall(value)
 
 
 def _short(value: Any) -> str:

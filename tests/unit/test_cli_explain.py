@@ -82,6 +82,10 @@ def test_the_stores_own_request_ids_are_named(tmp_path: Path) -> None:
     private = "PUT x: 503 SlowDown [request 17A4B] then PUT x: 500 [request 99]"
     (found,) = search([write(tmp_path / "log", line(1, session_id=ID, private=private))], ID).lines
     assert found.store_request_ids == ("17A4B", "99")
+    call = line(1, "store", session_id=ID, call="PUT x", status=500, store_request_id="ABC")
+    (found,) = search([write(tmp_path / "log", call)], ID).lines
+    assert found.store_request_ids == ("ABC",)
+    assert found.text() == 'store call="PUT x" status=500'
 
 
 def test_a_line_for_people_names_what_matters_once_and_stays_one_line(tmp_path: Path) -> None:
