@@ -547,19 +547,22 @@ def test_i8_before_a_refusal_the_session_s_own_decision_is_read_again() -> None:
     run(main())
 
 
-def test_i6_a_commit_that_another_call_finished_and_a_third_replaced_gets_its_own_answer() -> None:
-    """I6: the holder is this very session's successor, and its own claim says so."""
+@pytest.mark.parametrize("wanted", [VACANT, ANY], ids=["vacant", "any"])
+def test_i6_i16_own_claim_a_commit_that_another_call_finished_and_a_third_replaced(wanted: Precondition) -> None:
+    """⚠ Step 1, I6: the holder is this very session's successor; a second claim would replace it and wedge the key."""
 
     async def main() -> None:
         world = World()
-        session = await world.session(ONE, object_key=KEY)
+        session = await world.session(ONE, object_key=KEY, precondition=wanted)
 
         async def finish() -> None:
             await world.replica().commit(session)
             await held(world, TWO, Precondition(1))
+            await world.claim(await world.session(THREE, object_key=KEY, precondition=ANY), 3)
 
         replica = world.replica(faults=Fault("list_objects", "", first(finish)))
         assert (await replica.commit(session)).generation == 1
+        assert [claim.generation for claim in world.claims(KEY) if claim.session_id == session.id] == [1]
         assert at_key(world) == TWO
 
     run(main())
