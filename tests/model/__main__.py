@@ -1,0 +1,10 @@
+"""``make model``: every instance, then every mutation."""
+from __future__ import annotations
+import sys
+from tests.model.own_instances import OWN
+for instance in OWN:
+    for losses in range(instance.losses+1) if len(sys.argv)<2 else (int(sys.argv[1]),):
+        v = instance.run(losses=losses)
+        print(f"{instance.name:36} {losses} {v.states:>10,} {v.transitions:>11,} {v.stores:>8,} {v.seconds:7.1f}s {v.violation or 'holds'}",flush=True)
+        if v.violation:
+            for l in v.trace: print("    ",l)
