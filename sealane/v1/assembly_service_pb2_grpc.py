@@ -110,6 +110,8 @@ class AssemblyServiceServicer:
         FAILED_PRECONDITION: COVERAGE_INCOMPLETE (send the ranges, commit again), DIGEST_MISMATCH (stop),
         SESSION_SEALED (committed or committing with other parameters), SESSION_ABORTED, SESSION_EXPIRED,
         GENERATION_MISMATCH (with a chosen key: taken, or its generation moved; the session stays OPEN).
+        INVALID_ARGUMENT INVALID_OBJECT_KEY (the chosen key is a folder of other keys, or lies below one; the session stays
+        OPEN).
         OUT_OF_RANGE CHUNK_OUT_OF_RANGE: a chunk has a length or index that this object can't have.
         ALREADY_EXISTS CHUNK_CONFLICT: an index was sent with different bytes. ABORTED CHUNK_NEEDED: send those chunks
         again, commit again. NOT_FOUND. DATA_LOSS SESSION_LOST: new session.
@@ -187,6 +189,7 @@ class AssemblyServiceServicer:
         """Reads the committed object back, hashes it, and compares with the commit: the proof at rest.
 
         Streams progress; the last message has `verified` true. FAILED_PRECONDITION SESSION_NOT_COMMITTED. NOT_FOUND.
+        GENERATION_MISMATCH: a later generation has replaced it; KeyErrorDetail names that one.
         DATA_LOSS OBJECT_CORRUPT: the bytes at rest are not those committed; SESSION_LOST: the object is not there.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
