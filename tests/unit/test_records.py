@@ -261,3 +261,26 @@ def test_the_same_parameters_means_all_three() -> None:
     assert base.same(CommitParameters(2, 2000, bytes(D1)))
     for other in (CommitParameters(3, 2000, D1), CommitParameters(2, 2001, D1), CommitParameters(2, 2000, D2)):
         assert not base.same(other)
+
+
+class OnlyInConstantTime(bytes):
+    """Bytes that must not be compared by ``==``, which answers the sooner the earlier they differ."""
+
+    def __eq__(self, other: object) -> bool:
+        raise AssertionError("compared in variable time")
+
+    def __ne__(self, other: object) -> bool:
+        raise AssertionError("compared in variable time")
+
+    __hash__ = bytes.__hash__
+
+
+def test_digests_of_parameters_and_of_decided_chunks_are_compared_in_constant_time() -> None:
+    """Protocol.md section 5, C4; section 4, step 1."""
+    right, wrong = OnlyInConstantTime(bytes(range(32))), OnlyInConstantTime(bytes(32))
+    stored = CommitParameters(1, 5, bytes(range(32)))
+    assert stored.same(CommitParameters(1, 5, right))
+    assert not stored.same(CommitParameters(1, 5, wrong))
+    decision = Decision(SID, Outcome.COMMIT, stored, "u", (DecidedPart("e", bytes(32), bytes(range(32)), 5),))
+    assert decision.accepts(0, 5, right)
+    assert not decision.accepts(0, 5, wrong)

@@ -102,6 +102,45 @@ def test_no_set_of_receipts_passes_that_is_not_exactly_the_object(data: st.DataO
         check(receipts, parameters_of(content))
 
 
+def test_a_chunk_behind_the_end_is_told_before_a_hole() -> None:
+    """C2's order: a client that is told of holes first would fill them in vain."""
+    content = random.Random(4).randbytes(3 * CHUNK)
+    receipts = receipts_of(content)
+    receipts[1] = dataclasses.replace(receipts[1], index=3)
+    with pytest.raises(ChunkOutOfRange):
+        check(receipts, parameters_of(content))
+
+
+def test_every_receipt_of_an_index_has_the_planned_length_and_not_only_the_first() -> None:
+    """⚠ C2: "every receipt", whichever of them the part list will name."""
+    content = random.Random(5).randbytes(3 * CHUNK)
+    receipts = receipts_of(content)
+    with pytest.raises(ChunkOutOfRange):
+        check([*receipts, dataclasses.replace(receipts[1], length=CHUNK - 1)], parameters_of(content))
+
+
+class OnlyInConstantTime(bytes):
+    """Bytes that must not be compared by ``==``, which answers the sooner the earlier they differ."""
+
+    def __eq__(self, other: object) -> bool:
+        raise AssertionError("compared in variable time")
+
+    def __ne__(self, other: object) -> bool:
+        raise AssertionError("compared in variable time")
+
+    __hash__ = bytes.__hash__
+
+
+def test_the_digest_is_compared_in_constant_time() -> None:
+    """C4."""
+    content = random.Random(6).randbytes(3 * CHUNK)
+    receipts = receipts_of(content)
+    told = dataclasses.replace(parameters_of(content), blake3=OnlyInConstantTime(blake3(content).digest()))
+    check(receipts, told)
+    with pytest.raises(DigestMismatch):
+        check(receipts, dataclasses.replace(told, blake3=OnlyInConstantTime(bytes(32))))
+
+
 @pytest.mark.parametrize(
     ("count", "size", "field"),
     [

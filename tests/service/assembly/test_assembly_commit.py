@@ -570,6 +570,21 @@ def test_i8_holes_that_a_purge_or_another_commit_made_are_never_answered_as_hole
 
 
 @pytest.mark.parametrize("method", ["commit", "verify"])
+def test_i8_holes_of_a_session_that_is_purged_while_it_is_asked_again_are_not_found(method) -> None:
+    """⚠ Session.json last: a purge between the reads takes the decision away, and "none" would look like OPEN."""
+
+    async def main() -> None:
+        world = World()
+        session = await world.session(without=[1])
+        fault = Fault("get", keys.DELETED, first(aborts_and_purges(world, session)), nth=2)
+        with pytest.raises(SessionNotFound):
+            await getattr(world.replica(faults=fault), method)(session)
+        assert fault.fired == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("method", ["commit", "verify"])
 def test_i8_every_kind_of_negative_answer_asks_for_the_decision_first(method) -> None:
     """⚠ Mismatch, conflict, bounds, size: all follow a decision that was made meanwhile."""
 
