@@ -80,6 +80,7 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
             policy=policy,
             verify_block_bytes=settings.verify_block_bytes,
             may_sweep=lambda: gate.accepted,
+            entropy=os.urandom,  # noqa: TID251 - see above
         )
         servicer = AssemblyServicer(assembly, limits=limits)
         return await serve(

@@ -15,7 +15,7 @@ from assembly_service.claiming import Claimant
 from assembly_service.claims import Claims
 from assembly_service.commit import Committer
 from assembly_service.delete import Deleter
-from assembly_service.delete_chosen import NoRelease
+from assembly_service.delete_chosen import TombstoneRelease
 from assembly_service.events import Events
 from assembly_service.explain import Explainer
 from assembly_service.get_key import KeyReader
@@ -27,9 +27,11 @@ from assembly_service.purge import Purge
 from assembly_service.retention import Retention
 from assembly_service.roll_forward import RollForward
 from assembly_service.sweep import Sweep
+from assembly_service.tombstone import Tombstones
 from assembly_service.upload import Uploads
 from assembly_service.verify import ReceiptsClient, Verifier
 from assembly_service.verify_object import ObjectVerifier
+from sealane.domain.ids import Entropy
 from sealane.domain.limits import Limits
 from sealane.store.backoff import RetryPolicy
 from sealane.store.retry import RetryingStore
@@ -68,11 +70,20 @@ class Assembly:
         policy: RetryPolicy | None = None,
         verify_block_bytes: int = 1 << 20,
         may_sweep: Callable[[], bool] = lambda: True,
+        entropy: Entropy | None = None,
     ) -> Assembly:
-        """``rng`` jitters pauses and paces; nothing here makes ids. ``may_sweep``: see :class:`Patrol`."""
+        """``rng`` jitters pauses; ``entropy`` makes the ids of tombstones. ``may_sweep``: see :class:`Patrol`."""
         retention = retention or Retention()
         records = SessionRecords(store)
-        roll_forward = RollForward(store, records, rng=rng, events=events, retention=retention, policy=policy)
+        roll_forward = RollForward(
+            store,
+            records,
+            rng=rng,
+            events=events,
+            retention=retention,
+            policy=policy,
+            tombstones=Tombstones(store, records, rng=rng, events=events, policy=policy),
+        )
         claims, names = Claims(store, records), Names(store)
         claimant = Claimant(
             store, records, claims=claims, names=names, roll_forward=roll_forward, rng=rng, policy=policy
@@ -105,7 +116,22 @@ class Assembly:
             key_reader=KeyReader(store, claims=claims, names=names),
             outcomes=Outcomes(store, records),
             aborter=Aborter(records),
-            deleter=Deleter(store, records, roll_forward=roll_forward, purge=purge, release=NoRelease()),
+            deleter=Deleter(
+                store,
+                records,
+                roll_forward=roll_forward,
+                purge=purge,
+                release=TombstoneRelease(
+                    store,
+                    records,
+                    claims=claims,
+                    claimant=claimant,
+                    roll_forward=roll_forward,
+                    purge=purge,
+                    events=events,
+                    entropy=entropy or rng.randbytes,
+                ),
+            ),
             object_verifier=ObjectVerifier(
                 store, records, claims=claims, events=events, block_bytes=verify_block_bytes
             ),

@@ -43,7 +43,7 @@ class ObjectAudit:
         log = await self._claims.log(tenant, object_key, deadline)
         for claim in reversed(log.claims):
             found = await self._claims.claim(tenant, object_key, claim.number, deadline)
-            if is_of(head, found):
+            if not found.tombstone and is_of(head, found):
                 return True
             if found.standing is Standing.DONE:
                 return False

@@ -78,6 +78,8 @@ class Deleter:
         became: SessionState | None = None
         for _ in range(_STEPS):
             found = await read_session_last(self._records, tenant, session, deadline)
+            if found.session is not None and found.session.record.tombstone:
+                raise SessionNotFound  # no caller made it, and none removes it
             if found.session is None:
                 # The caller is told that nothing is left: so nothing of a removal that was cut short may be.
                 if (await self._store.list_objects(keys.session_prefix(tenant, session), deadline, limit=1)).objects:

@@ -210,8 +210,12 @@ class ObjectStore(Protocol):
         """HEAD with checksum mode on; NoSuchKey if it is not there."""
         ...
 
-    async def delete(self, key: str, *, timeout: float) -> None:
-        """DELETE; a key that is not there is no error."""
+    async def delete(self, key: str, *, timeout: float, signed_at: datetime | None = None) -> None:
+        """DELETE; a key that is not there is no error.
+
+        ``signed_at`` is the moment, by :meth:`now`, that the request says it was signed at: 15 minutes after it no
+        store accepts it any more (R6), wherever it was held up. Without it: the moment of the call. Raises ClockSkewed.
+        """
         ...
 
     async def list_objects(

@@ -213,6 +213,16 @@ class RetryingStore:
 
     # --- writes that are not: tried once, but for refusals that prove that nothing happened ---
 
+    async def delete_once(self, key: str, deadline: Deadline, *, signed_at: datetime) -> None:
+        """One DELETE, signed as of ``signed_at``; ClockSkewed if that is too long ago.
+
+        Whoever deletes at a key that others may write to looks at the object **after** ``signed_at``, and again before
+        the next try ⚠: a repetition that signs anew by itself could hit the next object (protocol.md section 7).
+        """
+        await self._retry(
+            lambda t: self._store.delete(key, timeout=t, signed_at=signed_at), deadline, retry_on=ON_NOTHING
+        )
+
     async def put_if_absent(
         self, key: str, body: bytes, deadline: Deadline, *, content_type: str = "application/json"
     ) -> str:

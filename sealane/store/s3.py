@@ -120,8 +120,8 @@ class S3Store:
             sha256_composite=composite if composite and "-" in composite else None,
         )
 
-    async def delete(self, key: str, *, timeout: float) -> None:
-        request = Request("DELETE", _key(key))
+    async def delete(self, key: str, *, timeout: float, signed_at: datetime | None = None) -> None:
+        request = Request("DELETE", _key(key), signed_at=signed_at)
         try:
             await self._success(request, timeout)
         except NoSuchKey:

@@ -12,7 +12,7 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import SplitResult, quote
 
@@ -48,6 +48,8 @@ class Request:
     payload_sha256: str = EMPTY_SHA256
     max_answer_bytes: int = ERROR_BYTES
     signed_ago: timedelta = timedelta()
+    signed_at: datetime | None = None
+    """When the signature says that it was made, by the store's clock; None: when it is."""
 
     def __str__(self) -> str:
         """For logs: no values of the query, no headers."""
@@ -118,7 +120,7 @@ class Endpoint:
             SplitResult(self.settings.url.scheme, self.settings.host_header, path, query, ""),
             {"Host": self.settings.host_header, **request.headers},
             payload_sha256=request.payload_sha256,
-            at=self.clock.now() - request.signed_ago,
+            at=(request.signed_at or self.clock.now()) - request.signed_ago,
             wait=wait,
         )
         headers["User-Agent"] = USER_AGENT

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sealane.store.port import (
+    ClockSkewed,
     ObjectHead,
     ObjectPage,
     OutcomeUnknown,
@@ -150,8 +151,13 @@ class SimulatedStore:
 
         return await self._call("refuses_old_signature", "", timeout, effect)
 
-    async def delete(self, key: str, *, timeout: float) -> None:
-        await self._call("delete", key, timeout, lambda: self.state.delete(key))
+    async def delete(self, key: str, *, timeout: float, signed_at: datetime | None = None) -> None:
+        def effect() -> None:
+            if signed_at is not None and self.state.refuses_signature(self._clock() - signed_at):
+                raise ClockSkewed(f"DELETE {key}, signed at {signed_at}")
+            self.state.delete(key)
+
+        await self._call("delete", key, timeout, effect)
 
     async def list_objects(
         self,
