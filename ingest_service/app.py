@@ -23,6 +23,7 @@ from ingest_service.servicer import SERVICE, IngestServicer, register
 from ingest_service.session_list import SessionLister
 from ingest_service.sessions import OutcomeClient, Sessions
 from ingest_service.settings import IngestSettings
+from ingest_service.sha256_batches import Sha256Batches
 from ingest_service.standing import Standing
 from ingest_service.statistics import Statistics
 from ingest_service.task_scope import TaskScope
@@ -75,6 +76,7 @@ def compose(
     rng: random.Random,
     limits: Limits,
     report: Callable[[], Report | None],
+    batches: Sha256Batches | None = None,
 ) -> Ingest:
     """Everything between the wire and the store's port; nothing in here knows which store or which executor it is."""
     policy = RetryPolicy(attempt_seconds=settings.s3_attempt_seconds, part_seconds=settings.s3_part_seconds)
@@ -105,7 +107,7 @@ def compose(
         standing=standing,
         receipts=receipts,
         multipart=MultipartUploads(retrying, records, cached=settings.cached_sessions),
-        hasher=ChunkHasher(chunk_cv, executor),
+        hasher=ChunkHasher(chunk_cv, executor, batches),
         statistics=statistics,
         scope=scope,
         seconds=settings.chunk_store_seconds,
@@ -139,8 +141,8 @@ def compose(
 async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  # noqa: B008 - frozen
     """Serve until a signal; the process's exit code. ``settings.default_ttl`` replaces the limits' own."""
     logs.configure(settings.log_level, settings.log_format, "ingest")
-    # The kernel costs 150 MiB and 2 s, and only this service needs it: so neither tests nor the simulation load it.
-    from sealane.domain.blake3_kernel import chunk_cv, compile_kernel
+    # The kernels cost 150 MiB and 3 s, and only this service needs them: so neither tests nor the simulation load them.
+    from sealane.domain.blake3_kernel import chunk_cv
 
     rng = random.SystemRandom()
     entropy: Entropy = os.urandom  # noqa: TID251 - the composition root: entropy is injected from here
@@ -157,7 +159,7 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.aclose)
         executor = stack.enter_context(ThreadPoolExecutor(_hashing_threads(), thread_name_prefix="hash"))
-        await asyncio.get_running_loop().run_in_executor(executor, compile_kernel)
+        batches = await asyncio.get_running_loop().run_in_executor(executor, _load_kernels, executor)
         peer = await stack.enter_async_context(channel(settings.peer))
         ingest = compose(
             settings,
@@ -169,6 +171,7 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
             rng=rng,
             limits=replace(limits, default_ttl=settings.default_ttl),
             report=lambda: gate.report,
+            batches=batches,
         )
         await stack.enter_async_context(ingest.scope)
         return await serve(
@@ -189,6 +192,18 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
             background=(gate.run(), _drain(ingest, drain)),
             max_message_bytes=MAX_FRAME_MESSAGE_BYTES,
         )
+
+
+def _load_kernels(executor: Executor) -> Sha256Batches | None:
+    """Compile the kernels, or load them; None where SHA-256 is as well computed chunk by chunk."""
+    from sealane.domain import blake3_kernel, sha256_kernel
+
+    blake3_kernel.compile_kernel()
+    fewest = sha256_kernel.fewest_worthwhile()
+    if fewest is None:
+        return None
+    sha256_kernel.compile_kernel()
+    return Sha256Batches(sha256_kernel.sha256_of_each, executor, lanes=sha256_kernel.LANES, fewest=fewest)
 
 
 async def _drain(ingest: Ingest, drain: asyncio.Event) -> None:

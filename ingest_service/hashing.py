@@ -1,4 +1,4 @@
-"""All that is computed over a chunk's bytes, in one trip off the event loop.
+"""All that is computed over a chunk's bytes, off the event loop.
 
 BLAKE3 (what the client declared), SHA-256 (what the store checks) and the chaining value (what merges into the
 object's digest) all let go of the interpreter lock, so the loop goes on receiving meanwhile.
@@ -7,13 +7,16 @@ object's digest) all let go of the interpreter lock, so the loop goes on receivi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from blake3 import blake3
 
+from ingest_service.sha256_batches import Sha256Batches
 from sealane.domain.errors import ChunkCorrupt
 
 ChunkCv = Callable[[memoryview, int, int], bytes]
@@ -30,11 +33,15 @@ class ChunkHashes:
 
 
 class ChunkHasher:
-    """Verifies chunks. The executor is the caller's to shut down."""
+    """Verifies chunks. The executor is the caller's to shut down.
 
-    def __init__(self, chunk_cv: ChunkCv, executor: Executor | None) -> None:
+    Without ``batches`` SHA-256 is computed at once, in the same trip; with them, several chunks' together.
+    """
+
+    def __init__(self, chunk_cv: ChunkCv, executor: Executor | None, batches: Sha256Batches | None = None) -> None:
         self._chunk_cv = chunk_cv
         self._executor = executor
+        self._batches = batches
 
     async def verify(self, data: memoryview, index: int, chunk_size: int, declared: bytes) -> ChunkHashes:
         """The hashes of ``data``; ChunkCorrupt if its BLAKE3 is not ``declared``.
@@ -44,15 +51,24 @@ class ChunkHasher:
         loop = asyncio.get_running_loop()
         job = loop.run_in_executor(self._executor, self._hash, data, index, chunk_size, declared)
         try:
-            return await asyncio.shield(job)
+            chaining_value, sha256 = await asyncio.shield(job)
         except asyncio.CancelledError:
             await asyncio.wait([job])  # milliseconds; the buffer may be someone else's after this
             if not job.cancelled():
                 job.exception()
             raise
+        if self._batches is not None:
+            sha256 = await self._batches.digest(data)
+        return ChunkHashes(declared, sha256, chaining_value)
 
-    def _hash(self, data: memoryview, index: int, chunk_size: int, declared: bytes) -> ChunkHashes:
+    def on_its_way(self) -> AbstractContextManager[None]:
+        """A verified chunk, from here to the store: while others are, the next ones may wait for company."""
+        return contextlib.nullcontext() if self._batches is None else self._batches.on_its_way()
+
+    def _hash(self, data: memoryview, index: int, chunk_size: int, declared: bytes) -> tuple[bytes, bytes]:
+        """The chaining value and, without batches, the SHA-256."""
         actual = blake3(data).digest()
         if actual != declared:
             raise ChunkCorrupt.digest(index, declared=declared, actual=actual)
-        return ChunkHashes(actual, hashlib.sha256(data).digest(), self._chunk_cv(data, index, chunk_size))
+        sha256 = hashlib.sha256(data).digest() if self._batches is None else b""
+        return self._chunk_cv(data, index, chunk_size), sha256

@@ -101,6 +101,12 @@ class PartUploads:
     async def _store_chunk(self, target: UploadTarget, chunk: ArrivedChunk, data: memoryview) -> ChunkStatus:
         deadline = Deadline.after(self._seconds)
         hashes = await self._hasher.verify(data, chunk.index, target.plan.chunk_size, chunk.declared)
+        with self._hasher.on_its_way():
+            return await self._store_verified(target, chunk, data, hashes, deadline)
+
+    async def _store_verified(
+        self, target: UploadTarget, chunk: ArrivedChunk, data: memoryview, hashes: ChunkHashes, deadline: Deadline
+    ) -> ChunkStatus:
         decision = await self._standing.decided(target, deadline)
         if decision is not None:
             return await self._mend(target, decision, chunk, data, hashes, deadline)

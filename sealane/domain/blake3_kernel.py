@@ -132,7 +132,7 @@ def _emit_compress(lanes: int, module: ir.Module) -> ir.Function:
         message = [load(row_at(words, _I64(word), 1)) for word in range(_BLOCK_WORDS)]
     else:
         blocks = [load(row_at(words, builder.mul(stride, _I64(lane)), _BLOCK_WORDS)) for lane in range(lanes)]
-        message = _emit_transpose(builder, blocks)
+        message = emit_transpose(builder, blocks)
     cv_rows = [row_at(state, _I64(word * lanes), lanes) for word in range(_CV_WORDS)]
     counters = [builder.add(counter, builder.mul(step, _I64(lane))) for lane in range(lanes)]
     low = high = ir.Constant(row, ir.Undefined)
@@ -155,7 +155,7 @@ def _emit_compress(lanes: int, module: ir.Module) -> ir.Function:
     return function
 
 
-def _emit_transpose(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+def emit_transpose(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
     """Transpose a square of words held as row vectors: swap off-diagonal squares of side 1, 2, 4, …"""
     side = len(rows)
     step = 1

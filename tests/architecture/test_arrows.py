@@ -36,8 +36,9 @@ PORTABLE = {
 # The one place for each of these.
 ONLY = {
     "minio": ("sealane.store.s3",),
-    "numba": ("sealane.domain.blake3_kernel",),
-    "sealane.domain.blake3_kernel": ("ingest_service",),
+    "numba": ("sealane.domain.blake3_kernel", "sealane.domain.sha256_kernel"),
+    "sealane.domain.blake3_kernel": ("ingest_service", "sealane.domain.sha256_kernel"),
+    "sealane.domain.sha256_kernel": ("ingest_service",),
     "sealane.store.s3": ("ingest_service.app", "assembly_service.app", "sealane.cli.doctor", "sealane.store"),
     "sealane.dev": ("sealane.cli.dev", "sealane.dev"),
 }

@@ -23,6 +23,7 @@ from ingest_service.outcome_client import GrpcOutcomeClient
 from ingest_service.servicer import register
 from ingest_service.sessions import OutcomeClient
 from ingest_service.settings import IngestSettings
+from ingest_service.sha256_batches import Sha256Batches
 from sealane.client.stream_call import StreamEnded, UploadStream
 from sealane.domain.blake3_tree import reference_chunk_cv
 from sealane.domain.errors import SealaneError
@@ -147,6 +148,7 @@ async def running(
     max_message_bytes: int = 64 * KIB,
     chunk_cv: ChunkCv = reference_chunk_cv,
     report: Callable[[], Any] = lambda: None,
+    batches: Sha256Batches | None = None,
     **values: Any,
 ) -> AsyncIterator[Replica]:
     """A replica on ``store`` (default: a simulated one of its own), until the block ends. Assembly is at ``peer``."""
@@ -164,6 +166,7 @@ async def running(
             rng=random.Random(seed),
             limits=limits,
             report=report,
+            batches=batches,
         )
         server = aio.server(
             interceptors=server_interceptors(
