@@ -19,6 +19,7 @@ _STORE_REQUEST = re.compile(r"\[request ([^\]\s]+)\]")
 """How errors of the store name the request that the store's own logs know."""
 _STORE_REQUEST_FIELD = "store_request_id"
 """Where the line of one call to the store has it."""
+_METHODS = "/sealane.v1."
 MAX_LINE_BYTES = 1 << 20
 _BORING = frozenset(
     {"ts", "event", "service", "level", "logger", "session_id", "tenant", "subject", "peer", _STORE_REQUEST_FIELD}
@@ -129,6 +130,8 @@ def _line(record: dict[str, Any]) -> LogLine | None:
 
 
 def _short(value: Any) -> str:
-    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    shown = (
+        value.removeprefix(_METHODS) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    )
     shown = shown if len(shown) <= 200 else shown[:199] + "…"
     return json.dumps(shown, ensure_ascii=False) if " " in shown or "\n" in shown else shown
