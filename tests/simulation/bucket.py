@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from sealane.store.keys import TOKEN_METADATA
 from sealane.store.port import Part
 from sealane.store.simulated_bucket import SimulatedBucket
 from sealane.store.simulated_traits import Dialect
@@ -54,6 +55,11 @@ class WatchedBucket(SimulatedBucket):
     def uploads(self) -> dict[str, str]:
         """Open uploads: id -> key."""
         return {upload_id: upload.key for upload_id, upload in self._uploads.items()}
+
+    def token_of(self, upload_id: str) -> str:
+        """The token that an open upload carries."""
+        upload = self._uploads.get(upload_id)
+        return "" if upload is None else upload.metadata.get(TOKEN_METADATA, "")
 
     def part_sha256s(self, upload_id: str, number: int) -> list[bytes] | None:
         """The SHA-256 of each stored row of a part; None if the upload is not open."""

@@ -57,7 +57,7 @@ async def _do(scene: Scene, actor: Any, work: Coroutine[Any, Any, Any], stays: b
     """The operation: to its end, or until its client dies with the crash."""
     task = asyncio.ensure_future(scene.run_as(actor, work))
     if not stays:
-        while not task.done() and len(scene.faults.calls) < scene.faults.nth:
+        while not task.done() and len(scene.faults.calls) < scene.faults.nth:  # noqa: ASYNC110 - virtual time
             await asyncio.sleep(0.001)
         await asyncio.sleep(0.05)
         actor.process.crash()
@@ -155,7 +155,7 @@ async def _roll_forward(scene: Scene, stays: bool) -> None:
     dying = _DiesAtCmu()
     scene.faults, counting = dying, scene.faults
     task = asyncio.ensure_future(scene.run_as(actor, commit_of(actor, session_id)))
-    while not dying.fired:
+    while not dying.fired:  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.01)
     actor.process.crash()
     task.cancel()

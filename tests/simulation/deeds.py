@@ -66,6 +66,15 @@ class Actor:
             self.world.violate("I14", f"{self.name} took {elapsed:.0f} s, and had {self.deed.seconds:g} s")
         self.world.tell(self.name, self.deed.kind, outcome)
 
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """How the session's key is asked for."""
+        if not self.session.key:
+            return {}
+        if self.session.match is None:
+            return {"object_key": self.session.key, "overwrite": True}
+        return {"object_key": self.session.key, "if_generation_match": self.session.match}
+
     async def create(self) -> str:
         session = await self.client.create_session(
             filename=self.world.filename(self.deed.session),
@@ -73,6 +82,7 @@ class Actor:
             chunk_size=CHUNK,
             ttl=float(self.session.ttl),
             request_id=f"request {self.deed.session}",
+            **self.chosen,
         )
         return session.session_id
 
@@ -105,6 +115,7 @@ async def upload(actor: Actor) -> None:
         request_id=f"request {actor.deed.session}",
         stream_options=actor.options,
         journal=False,
+        **actor.chosen,
     )
     actor.world.succeeded(actor, result.session_id, result.committed_object)
 
@@ -206,6 +217,18 @@ async def abort(actor: Actor) -> None:
         await actor.client.abort_session(session_id, timeout=CALL_SECONDS)
 
 
+async def remove(actor: Actor) -> None:
+    """Delete the session, whatever it is by now; sometimes when it has long been committed."""
+    session_id = await actor.find()
+    if session_id is None:
+        return
+    if actor.rng.random() < 0.6:
+        await asyncio.sleep(actor.rng.choice((0.5, 1.0, 5.0, 130.0)))
+    actor.world.model.sessions[session_id].delete_asked = True
+    await actor.client.delete_session(session_id, timeout=CALL_SECONDS)
+    actor.world.removed(session_id)
+
+
 async def poll(actor: Actor) -> None:
     """Questions, of every kind."""
     session_id = await actor.find()
@@ -213,7 +236,7 @@ async def poll(actor: Actor) -> None:
         if session_id is None:
             return
         try:
-            match actor.rng.randrange(4):
+            match actor.rng.randrange(6 if actor.session.key else 5):
                 case 0:
                     await actor.client.get_session(session_id, timeout=20.0)
                 case 1:
@@ -226,6 +249,10 @@ async def poll(actor: Actor) -> None:
                         blake3=actor.parameters.blake3,
                         timeout=20.0,
                     )
+                case 3:
+                    await actor.client.explain_session(session_id, timeout=20.0)
+                case 5:
+                    await actor.client.get_key(actor.session.key, timeout=20.0)
                 case _:
                     async for _ in actor.client.list_sessions(timeout=20.0):
                         pass
@@ -245,5 +272,6 @@ DEEDS: dict[str, Callable[[Actor], Coroutine[Any, Any, None]]] = {
     "commit": commit,
     "wrong": wrong,
     "abort": abort,
+    "remove": remove,
     "poll": poll,
 }

@@ -62,10 +62,10 @@ GUARDS = (
         "        if False:",
     ),
     Guard(
-        "HEAD after CMU: its answer alone is no proof",
+        "CMU says NoSuchUpload: HEAD, a few times, before that is believed",
         "assembly_service/roll_forward.py",
-        "            if isinstance(refused, port.NoSuchUpload):\n                for look in range(1, HEADS_BEFORE_LOST):",
-        "            if isinstance(refused, port.NoSuchUpload):\n                return await self._lost(work, 'gone')\n"
+        "                for look in range(1, HEADS_BEFORE_LOST):",
+        "                return await self._lost(work, 'gone')\n"
         "                for look in range(1, HEADS_BEFORE_LOST):",
     ),
     Guard(
@@ -82,7 +82,9 @@ GUARDS = (
         "            etag = await self._upload(target, upload_id, chunk.index, data, hashes, deadline)",
         "            import hashlib\n\n"
         "            etag = hashlib.md5(data, usedforsecurity=False).hexdigest()\n"
-        "            early = Receipt(chunk.index, chunk.length, hashes.blake3, hashes.chaining_value, hashes.sha256, etag)\n"
+        "            early = Receipt(\n"
+        "                chunk.index, chunk.length, hashes.blake3, hashes.chaining_value, hashes.sha256, etag\n"
+        "            )\n"
         "            await self._receipts.put(target.tenant, target.session, early, deadline)\n"
         "            etag = await self._upload(target, upload_id, chunk.index, data, hashes, deadline)",
     ),

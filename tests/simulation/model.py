@@ -17,6 +17,7 @@ from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.records import DoneRecord, LostRecord, MultipartRecord, SessionRecord, parse_done
 from sealane.store import keys
 from sealane.store.simulated_bucket import SimulatedObject
+from tests.simulation.chosen_keys import ChosenKeys
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -49,6 +50,18 @@ class SessionFacts:
     may_be_lost: bool = False
     """The store was told to lose its upload, or a client has sent other bytes for a chunk."""
 
+    delete_asked: bool = False
+    """A client has asked for its deletion."""
+
+    @property
+    def generation(self) -> int:
+        """Of its key, once decided; 0 at a key of its own."""
+        return 0 if self.decision is None else self.decision.generation
+
+    @property
+    def committed(self) -> bool:
+        return isinstance(self.done, DoneRecord)
+
     @property
     def outcome(self) -> Outcome | None:
         return None if self.decision is None else self.decision.outcome
@@ -69,7 +82,9 @@ class Model:
     def __init__(self, world: World) -> None:
         self._world = world
         self.sessions: dict[str, SessionFacts] = {}
-        self.by_key: dict[str, SessionFacts] = {}
+        self.by_token: dict[str, SessionFacts] = {}
+        self.keys = ChosenKeys(self)
+        self.tenant = world.tenant
         self.contents: dict[bytes, bytes] = {}
         """Contents that clients upload, by BLAKE3."""
         self.grace = world.retention.grace.total_seconds()
@@ -97,7 +112,9 @@ class Model:
             self.violate("I1", f"{key} was written over with other bytes")
         found = keys.parse_session_key(key)
         if found is None:
-            if not key.startswith(keys.requests_prefix(self._world.tenant)):
+            if keys.parse_claim_key(key) is not None:
+                self.keys.claimed(key, body, new=before is None)
+            elif not key.startswith(keys.requests_prefix(self._world.tenant)):
                 self.violate("I12", f"an unknown key was written: {key}")
             return
         facts = self.sessions.get(found.session)
@@ -106,8 +123,10 @@ class Model:
                 self.violate("I9", f"session.json of {found.session} has risen from the dead")
             elif facts is None:
                 record = SessionRecord.parse(body)
-                self.sessions[found.session] = SessionFacts(found.session, record, self._world.loop.now)
-                self.by_key[record.key] = self.sessions[found.session]
+                made = SessionFacts(found.session, record, self._world.loop.now)
+                self.sessions[found.session] = made
+                if not record.tombstone:
+                    self.by_token[record.token] = made
             return
         if facts is None:
             self.violate("I9", f"{key} was written before any session.json")
@@ -122,8 +141,9 @@ class Model:
             facts.upload_id = MultipartRecord.parse(body).upload_id
         elif found.rest == keys.DELETED:
             facts.deleted = True
-            if not isinstance(facts.done, DoneRecord):
-                self.violate("I10", f"{facts.id} was marked as deleted and is not committed")
+            wanted = facts.delete_asked or (facts.generation and self.keys.replaced(facts))
+            if not facts.committed or not wanted:
+                self.violate("I10", f"{facts.id} was marked as deleted: {facts.outcome}, generation {facts.generation}")
         else:
             self._receipt(facts, keys.parse_receipt(key))
 
@@ -134,7 +154,9 @@ class Model:
         facts.decision, facts.decided = decision, now
         if decision.outcome is Outcome.EXPIRE and now < facts.created + facts.record.ttl + self.grace - ROUNDING:
             self.violate("I15", f"{facts.id} has expired after {now - facts.created:.0f} s, before its time")
-        if decision.parameters is None:
+        if decision.outcome is Outcome.COMMIT and facts.record.chosen_key:
+            self.keys.decided(facts)
+        if decision.parameters is None or decision.outcome is not Outcome.COMMIT:
             return
         content = self.contents.get(decision.parameters.blake3)
         if content is None or len(content) != decision.parameters.size:
@@ -155,10 +177,16 @@ class Model:
                 self.violate("I8", f"{facts.id} is LOST, and its object is there")
             if not facts.may_be_lost:
                 self.violate("I3", f"{facts.id} is LOST ({done.why}), and nobody has lost or overwritten anything")
+        elif done.tombstone:
+            self.keys.done(facts)
         elif there is None or there.head.size != done.size or there.head.etag != done.etag:
             self.violate("I7", f"{facts.id} is done, and its object is not what done.json says")
+        elif facts.record.chosen_key:
+            self.keys.done(facts)
 
     def _receipt(self, facts: SessionFacts, receipt: Receipt) -> None:
+        if facts.record.tombstone:
+            self.violate("I9", f"a receipt of tombstone {facts.id}")
         stored = self._world.bucket.part_sha256s(facts.upload_id, receipt.index + 1)
         if stored is not None and receipt.sha256 not in stored and not facts.may_be_lost:
             self.violate("I5", f"{facts.id}: a receipt of chunk {receipt.index}, and no such part")
@@ -167,8 +195,12 @@ class Model:
         self.touched(key)
         found = keys.parse_session_key(key)
         if found is None:
-            facts = self.by_key.get(key)
-            if facts is not None and not facts.deleted:
+            if keys.parse_claim_key(key) is not None:
+                self.violate("I16", f"a claim was deleted: {key}")
+            facts = self.owner_of(key)
+            if facts is not None and facts.record.chosen_key:
+                self.keys.will_delete(facts)
+            elif facts is not None and not facts.deleted:
                 self.violate("I10", f"an object was deleted: {key}")
             return
         facts = self.sessions[found.session]
@@ -182,7 +214,7 @@ class Model:
                     self.violate("I11", f"{facts.id}: session.json goes before the object")
             elif not facts.undone:
                 self.violate("I10", f"{facts.id}: session.json goes, and its decision is {facts.outcome}")
-            elif now < since + self.kept - ROUNDING:
+            elif now < since + self.kept - ROUNDING and not (facts.delete_asked or facts.record.tombstone):
                 self.violate("I15", f"{facts.id} is purged {now - since:.0f} s after its outcome, before its time")
             if facts.upload_id in self._world.bucket.uploads():
                 self.violate("I9", f"{facts.id}: session.json goes, and its upload is still open")
@@ -198,7 +230,7 @@ class Model:
 
     def will_abort(self, key: str, upload_id: str) -> None:
         self.touched(key)
-        facts = self.by_key.get(key)
+        facts = self.by_token.get(self._world.bucket.token_of(upload_id))
         if facts is None or not facts.alive or facts.undone or facts.deleted or facts.done is not None:
             return
         if facts.outcome is Outcome.COMMIT:
@@ -211,10 +243,12 @@ class Model:
 
     def has_completed(self, key: str, upload_id: str, made: SimulatedObject) -> None:
         self.touched(key)
-        facts = self.by_key.get(key)
+        facts = self.owner_of(key)
         if facts is None or not facts.alive:
             self.violate("I9", f"an object appears at {key} after its session is gone")
             return
+        if facts.record.chosen_key:
+            self.keys.appears(facts)
         decision = facts.decision
         if facts.outcome is not Outcome.COMMIT or decision is None or decision.parameters is None:
             self.violate("I2", f"{facts.id}: an object appears, and its decision is {facts.outcome}")
@@ -224,6 +258,11 @@ class Model:
         body = b"".join(made.read())
         if body != self.contents.get(decision.parameters.blake3):
             self.violate("I4", f"{facts.id}: the object has other bytes than were committed")
+
+    def owner_of(self, key: str) -> SessionFacts | None:
+        """Whose object it is that lies at ``key``."""
+        found = self._world.bucket.object(key)
+        return None if found is None else self.by_token.get(found.head.metadata.get(keys.TOKEN_METADATA, ""))
 
     def _object_of(self, facts: SessionFacts) -> SimulatedObject | None:
         found = self._world.bucket.object(facts.record.key)
@@ -236,7 +275,7 @@ class Model:
     def committed(self, session: str, answer: tuple[object, ...]) -> None:
         """A commit of ``session`` is answered as a success."""
         facts = self.sessions[session]
-        if not isinstance(facts.done, DoneRecord):
+        if not facts.committed and facts.outcome is not Outcome.DUPLICATE:
             self.violate("I7", f"{facts.id}: a commit is answered, and done.json is not there")
         facts.answers.add(answer)
         if len(facts.answers) > 1:

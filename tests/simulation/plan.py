@@ -27,6 +27,10 @@ class SessionPlan:
     ttl: int
     stock: int = 0
     """Which of the contents in stock it is."""
+    key: str = ""
+    """The key that the caller chooses."""
+    match: int | None = None
+    """With a key: the generation that it may replace; None: any."""
 
     @property
     def content(self) -> bytes:
@@ -34,7 +38,8 @@ class SessionPlan:
         return b"".join(pieces)[: self.size]
 
     def __str__(self) -> str:
-        return f"session of {self.size} bytes{'' if self.told else ', untold'}, ttl {self.ttl} s"
+        key = f" at {self.key} if {'any' if self.match is None else self.match}" if self.key else ""
+        return f"session of {self.size} bytes{'' if self.told else ', untold'}{key}, ttl {self.ttl} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +153,24 @@ def _session(rng: random.Random, number: int) -> SessionPlan:
     return SessionPlan(size, rng.random() < 0.7, rng.choice((60, 60, 90)), 3 * rng.randrange(3) + number)
 
 
+def _at_one_key(rng: random.Random) -> tuple[SessionPlan, ...]:
+    """Sessions that want the same key; some have the same bytes."""
+    made: list[SessionPlan] = []
+    for number in range(rng.choice((1, 2, 2, 3))):
+        session = replace(_session(rng, number), key="docs/report", match=rng.choice((0, 0, None, None, 1)))
+        if number and rng.random() < 0.3:
+            session = replace(session, size=made[0].size, stock=made[0].stock)
+        made.append(session)
+    return tuple(made)
+
+
 def _deeds(rng: random.Random, session: int) -> list[Deed]:
+    later = 3700.0 if session and rng.random() < 0.08 else 0.0
+    """Beyond the hour that a key cools."""
+
     def deed(kind: str, latest: float = 1.0) -> Deed:
         seconds = rng.choice((20.0, 120.0, 400.0))
-        return Deed(kind, session, rng.random() * latest, seconds, rng.choice((1, 2, 3)), rng.choice((1, 2, 4)))
+        return Deed(kind, session, later + rng.random() * latest, seconds, rng.choice((1, 2, 3)), rng.choice((1, 2, 4)))
 
     first = rng.choices(("upload", "create_and_upload", "stream", "leave", "resume_later"), (5, 5, 2, 2, 2))[0]
     deeds = [deed(first, 0.2)]
@@ -162,6 +181,7 @@ def _deeds(rng: random.Random, session: int) -> list[Deed]:
         ("poll", 0.25),
         ("wrong", 0.1),
         ("rogue", 0.12),
+        ("remove", 0.2),
     ):
         if rng.random() < share:
             latest = rng.choice((0.5, 0.5, 2.0, 100.0))
@@ -198,6 +218,8 @@ def make(seed: int) -> Plan:
     """The plan of ``seed``."""
     rng = random.Random(seed)
     sessions = tuple(_session(rng, number) for number in range(rng.choices((1, 2, 3), (8, 3, 1))[0]))
+    if rng.random() < 0.3:
+        sessions = _at_one_key(rng)
     deeds = tuple(deed for number in range(len(sessions)) for deed in _deeds(rng, number))
     plan = Plan(
         seed,

@@ -49,9 +49,7 @@ def _points(every: int, only: str) -> int:
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="python -m tests.simulation.points", description=__doc__)
     arguments.add_argument("--every", type=int, default=1, help="take one point in so many")
-    arguments.add_argument(
-        "--only", default="", help="operations whose names contain this; the first failure is traced"
-    )
+    arguments.add_argument("--only", default="", help="operations with this in their names; traces a failure")
     given = arguments.parse_args()
     prepare()
     return 1 if _points(given.every, given.only) else 0

@@ -195,7 +195,7 @@ class Loop(asyncio.BaseEventLoop):
     def world_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> Handle:
         return self.call_at(self.now + delay, callback, *args, context=self._world)
 
-    def create_task(  # type: ignore[override]
+    def create_task(
         self, coro: Any, *, name: object = None, context: contextvars.Context | None = None
     ) -> asyncio.Task[Any]:
         task: SimTask[Any] = SimTask(coro, loop=self, name=name, context=context)

@@ -14,6 +14,7 @@ import sealane.client.connections
 import sealane.client.upload
 from ingest_service.admission import MemoryBudget
 from sealane.client.errors import SealaneError
+from sealane.domain.decision import Outcome
 from sealane.domain.ids import SessionId
 from sealane.domain.records import DoneRecord
 from sealane.domain.views import CommittedObject
@@ -39,10 +40,12 @@ DIALECTS: dict[str, Dialect] = {
     "aws": AWS,
     "aws-kms": replace(AWS, opaque_part_etags=True),
 }
-LONGEST = 5000.0
+LONGEST = 9000.0
 """Seconds until every deed must have ended, whatever goes wrong (I14)."""
 SETTLING = 1000.0
 """Seconds until the last late write has landed, and the last process that stood still has woken."""
+TOMBSTONE_SECONDS = 3600.0 + 20.0
+"""Seconds until a tombstone session that came to nothing has expired."""
 _REFUSED = frozenset({"SESSION_NOT_FOUND", "SESSION_ABORTED", "SESSION_EXPIRED", "SESSION_LOST"})
 _WHILE_OPEN = frozenset({"COVERAGE_INCOMPLETE", "DIGEST_MISMATCH", "CHUNK_CONFLICT", "CHUNK_OUT_OF_RANGE"})
 """Negative answers that say that nothing is decided yet."""
@@ -110,11 +113,12 @@ class World:
         self.faults.note(kind)
 
     def lose_upload(self, key: str) -> None:
-        facts = self.model.by_key.get(key)
-        if facts is not None and facts.upload_id in self.bucket.uploads():
-            facts.may_be_lost = True
-            self.bucket.lose_upload(facts.upload_id)
-            self.tell("store", f"LOSES the upload of {key}", "")
+        for upload_id in [each for each, of in self.bucket.uploads().items() if of == key]:
+            facts = self.model.by_token.get(self.bucket.token_of(upload_id))
+            if facts is not None and upload_id == facts.upload_id:
+                facts.may_be_lost = True
+                self.bucket.lose_upload(upload_id)
+                self.tell("store", f"LOSES the upload of {key}", "")
 
     def net_fault(self, who: str, method: str) -> NetFault | None:
         if self.faults.off:
@@ -190,9 +194,17 @@ class World:
         """A client holds a success in its hands."""
         self.successes[session] = committed
         self.model.committed(session, _comparable(committed))
-        stored = self.bucket.object(committed.key)
-        if stored is None or len(b"".join(stored.read())) != committed.size:
+        stored, facts = self.bucket.object(committed.key), self.model.sessions[session]
+        there = stored is not None and len(b"".join(stored.read())) == committed.size
+        if not there and not facts.record.chosen_key and not facts.delete_asked:
             self.violate("I4", f"{session} is committed, and its object is not there")
+
+    def removed(self, session: str) -> None:
+        """A client was told that a session and its object are gone."""
+        facts = self.model.sessions[session]
+        owner = self.model.owner_of(facts.record.key)
+        if facts.alive or owner is facts:
+            self.violate("I9", f"{session} is answered as removed, and is there")
 
     def failed(self, actor: Actor, error: SealaneError) -> None:
         """A client was refused."""
@@ -318,6 +330,8 @@ class World:
             if not process.stalled:
                 process.crash()
         await asyncio.sleep(SETTLING)
+        if any(facts.record.tombstone for facts in self.model.sessions.values()):
+            await asyncio.sleep(TOMBSTONE_SECONDS)
         for process in self.loop.processes:
             process.crash()
         self.tell("WORLD", "fresh replicas", "")
@@ -329,9 +343,8 @@ class World:
         await process.spawn(assembly.patrol.sweep(full=True))
         await asyncio.sleep(1.0)
         for facts in list(self.model.sessions.values()):
-            if facts.alive and isinstance(facts.done, DoneRecord):
-                decided = facts.decision.parameters if facts.decision is not None else None
-                assert decided is not None
+            decided = facts.decision.parameters if facts.decision is not None else None
+            if facts.alive and facts.committed and decided is not None:
                 again = assembly.committer.commit(self.tenant, facts.id, decided, Deadline.after(60.0))
                 self.model.committed(facts.id, _comparable(await process.spawn(again)))
 
@@ -346,16 +359,29 @@ class World:
             if not facts.alive:
                 if left:
                     self.violate("I9", f"{facts.id} ({facts.outcome}) is gone, and this is left: {left}")
-            elif not isinstance(facts.done, DoneRecord):
+            elif not isinstance(facts.done, DoneRecord) or facts.deleted:
                 self.violate("I3", f"{facts.id} is neither done nor gone: {facts.outcome}: {left}")
+            elif facts.record.chosen_key:
+                if model.keys.finished[facts.record.chosen_key][-1] is not facts:
+                    self.violate("I9", f"{facts.id} is replaced, and still there: generation {facts.generation}")
             else:
                 stored = bucket.object(facts.record.key)
                 if stored is None or b"".join(stored.read()) != model.contents.get(facts.done.blake3):
                     self.violate("I4", f"{facts.id} is committed, and its object is not what was committed")
                 if any("/receipts/" in key for key in left):
                     self.violate("I9", f"{facts.id} is committed, and its receipts are left")
+        for chosen in model.keys.finished:
+            holder, stored = model.keys.holder(chosen), bucket.object(f"{self.tenant}/{chosen}")
+            if (holder is None) is not (stored is None):
+                self.violate("I16", f"{chosen} is held by {holder and holder.id}, and its object is {stored}")
+            elif holder is not None and stored is not None and isinstance(holder.done, DoneRecord):
+                wanted = model.contents.get(holder.done.blake3)
+                if b"".join(stored.read()) != wanted:
+                    self.violate("I16", f"{chosen} has other bytes than its holder, generation {holder.generation}")
         for session in self.successes:
-            if not model.sessions[session].alive:
+            facts = model.sessions[session]
+            replaced = facts.outcome is Outcome.DUPLICATE or (facts.generation and model.keys.replaced(facts))
+            if not facts.alive and not facts.delete_asked and not replaced:
                 self.violate("I8", f"{session} was answered as committed, and is gone")
 
 
@@ -391,4 +417,5 @@ _REQUESTS: dict[str, Any] = {
     "CommitSession": assembly_service_pb2.CommitSessionRequest,
     "GetCommit": assembly_service_pb2.GetCommitRequest,
     "AbortSession": assembly_service_pb2.AbortSessionRequest,
+    "DeleteSession": assembly_service_pb2.DeleteSessionRequest,
 }
