@@ -19,6 +19,7 @@ TEST_READY   := $(STAMPS)/test
 LINT_READY   := $(STAMPS)/lint
 PROTOS_READY := $(STAMPS)/protos
 E2E_READY    := $(STAMPS)/e2e
+FUZZ_READY   := $(STAMPS)/fuzz
 K8S_READY    := $(STAMPS)/k8s
 
 .PHONY: help
@@ -133,6 +134,11 @@ chaos: $(STAMPS)/sealane $(TEST_READY) ## Kill, stop and cut real processes on a
 .PHONY: simulate
 simulate: $(STAMPS)/sealane $(TEST_READY) ## The real code in virtual time: SEED=7 tells one run, N=10000 runs many (START=, JOBS=, RECORD=1)
 	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),$(if $(N),-n $(N)) $(if $(START),--start $(START)) $(if $(JOBS),--jobs $(JOBS)) $(if $(RECORD),--record))
+
+.PHONY: fuzz
+fuzz: $(STAMPS)/sealane $(TEST_READY) $(FUZZ_READY) ## Hostile bytes on the wire, and into the parsers: SEED=, MESSAGES= or SECONDS=, JSON=file
+	@GRPC_VERBOSITY=NONE $(BIN)/python -m tests.hostile $(if $(SEED),--seed $(SEED)) $(if $(MESSAGES),--messages $(MESSAGES)) \
+	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(JSON),--json $(JSON))
 
 # --- measure ---
 
