@@ -3,7 +3,7 @@
 Where the kernel pays (:mod:`sealane.domain.sha256_kernel`) eight chunks together cost what one and a half do alone. So
 a chunk waits for company as long as that delays nothing: while enough other chunks are on their way to keep the store
 busy. It is hashed once the chunks that wait are no fewer than those on their way, or fill all lanes, or as soon as the
-store has little left to do; and after a second whatever the others do.
+store has little left to do; and after five seconds whatever the others do.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 HashTogether = Callable[[Sequence[memoryview]], list[bytes]]
 """Up to ``lanes`` buffers of equal length -> the SHA-256 of each."""
 
-BUSY = 3
+BUSY = 2
 """Chunks on their way that keep the store busy: while there are fewer, nothing waits."""
-LONGEST_WAIT = 1.0
-"""Seconds for which a chunk waits for company, at most."""
+LONGEST_WAIT = 5.0
+"""Seconds for which a chunk waits for company, at most: for the day when all those on their way hang."""
 
 
 @dataclass(eq=False, slots=True)

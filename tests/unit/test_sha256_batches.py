@@ -158,7 +158,7 @@ async def test_too_few_for_the_kernel_go_to_hashlib(hashing: Hashing) -> None:
 
 async def test_a_chunk_that_is_given_up_while_it_waits_is_not_hashed(hashing: Hashing, batches: Sha256Batches) -> None:
     with ExitStack() as on_their_way:
-        for _ in range(BUSY):
+        for _ in range(BUSY + 1):
             on_their_way.enter_context(batches.on_its_way())
         given_up = asked(batches, b"given up")
         waiting = asked(batches, b"waits")
