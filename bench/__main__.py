@@ -31,7 +31,8 @@ class Session:
 
     @cached_property
     def large_uploads(self) -> rounds.Rounds:
-        return rounds.measure(self._cluster, size=64 * MiB if self._quick else 1 * GiB, rounds=self._rounds)
+        size = 24 * MiB if self._quick else 1 * GiB
+        return rounds.measure(self._cluster, size=size, rounds=self._rounds, warm_up=not self._quick)
 
     def throughput(self) -> Report:
         return throughput.report(self.large_uploads)
@@ -43,14 +44,14 @@ class Session:
         return commit.report(self.large_uploads)
 
     def receipts(self) -> Report:
-        return receipts.run(self._cluster, chunks=300 if self._quick else 10_000, rounds=self._rounds)
+        return receipts.run(self._cluster, chunks=100 if self._quick else 10_000, rounds=self._rounds)
 
     def small_files(self) -> Report:
-        return small_files.run(self._cluster, rounds=self._rounds)
+        return small_files.run(self._cluster, rounds=self._rounds, warm_up=not self._quick)
 
     def kill(self) -> Report:
-        size = (192 if self._quick else 512) * MiB
-        return kill.run(self._cluster, size=size, rounds=self._rounds, streams=(4,) if self._quick else rounds.STREAMS)
+        size = (64 if self._quick else 512) * MiB
+        return kill.run(self._cluster, size=size, rounds=self._rounds, streams=(2,) if self._quick else rounds.STREAMS)
 
 
 BENCHMARKS: dict[str, Callable[[Session], Report]] = {
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begin = time.monotonic()
     reports: list[Report] = []
     failed: list[str] = []
-    with BenchCluster(options.dir) as cluster:
+    with BenchCluster(options.dir, quick=options.quick) as cluster:
         session = Session(cluster, quick=options.quick, rounds=options.rounds)
         for name in names:
             try:

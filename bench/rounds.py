@@ -83,7 +83,7 @@ class Rounds:
         return [upload for uploads in self.sealane.values() for upload in uploads]
 
 
-def measure(cluster: BenchCluster, *, size: int, rounds: int) -> Rounds:
+def measure(cluster: BenchCluster, *, size: int, rounds: int, warm_up: bool = True) -> Rounds:
     """Upload ``size`` bytes ``rounds`` times in each way, after a warm-up of each."""
     result = Rounds(size)
     with Sealane(cluster) as sealane, random_file(cluster.directory, size) as path:
@@ -101,11 +101,12 @@ def measure(cluster: BenchCluster, *, size: int, rounds: int) -> Rounds:
             upload(path)
             return Upload.between(begin, Moment.now(cluster))
 
-        with random_file(cluster.directory, min(size, 64 * MiB) - 1) as small:
-            for streams in STREAMS:
-                sealane.upload(small, streams=streams)
-            plain.upload(small)
-            checked.upload(small)
+        if warm_up:
+            with random_file(cluster.directory, min(size, 64 * MiB) - 1) as small:
+                for streams in STREAMS:
+                    sealane.upload(small, streams=streams)
+                plain.upload(small)
+                checked.upload(small)
         ways: list[tuple[list[Upload], Callable[[], Upload]]] = [
             (result.sealane[1], lambda: by_sealane(1)),
             (result.plain, lambda: by_peer(plain.upload)),

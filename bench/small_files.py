@@ -18,7 +18,7 @@ PREDECESSORS = (33.4, 42.0)
 """Seconds for one such file and for four at once, as published; on other machines and another store."""
 
 
-def run(cluster: BenchCluster, *, rounds: int) -> Report:
+def run(cluster: BenchCluster, *, rounds: int, warm_up: bool = True) -> Report:
     with contextlib.ExitStack() as scope:
         sealane = scope.enter_context(Sealane(cluster))
         plain = PlainS3(cluster)
@@ -33,7 +33,7 @@ def run(cluster: BenchCluster, *, rounds: int) -> Report:
             "sealane, four at once": lambda: sealane.upload_all(paths, streams=_STREAMS),
             "minio, four at once": lambda: plain.upload_all(paths),
         }
-        seconds = _in_turns(ways, rounds)
+        seconds = _in_turns(ways, rounds, warm_ups=int(warm_up))
         cluster.reclaim()
     rows = [Row.of(way, taken, "s") for way, taken in seconds.items()]
     rows += [Row.of(f"{name}, four : one, throughput", _FILES * one / four, "×") for name, one, four in _pairs(rows)]
@@ -53,16 +53,16 @@ def run(cluster: BenchCluster, *, rounds: int) -> Report:
     )
 
 
-def _in_turns(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def _in_turns(ways: dict[str, Callable[[], object]], rounds: int, *, warm_ups: int) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     names = list(ways)
-    for number in range(rounds + 1):  # the first is the warm-up
+    for number in range(warm_ups + rounds):
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
             gc.collect()
             begin = time.perf_counter()
             ways[name]()
-            if number:
+            if number >= warm_ups:
                 seconds[name].append(time.perf_counter() - begin)
     return seconds
 
