@@ -157,18 +157,31 @@ def test_rm_tells_people_what_went_by_kind(sealane: Commands, tmp_path: Path) ->
     assert "nothing of it is left" in removed.out
 
 
-def test_rm_at_a_chosen_key_is_refused_with_nothing_changed(
+def test_rm_at_a_chosen_key_empties_it_and_the_key_rests_for_an_hour(
     cluster: Cluster, sealane: Commands, key: str, tmp_path: Path
 ) -> None:
-    """DELETE_UNSUPPORTED, until the model covers tombstones (protocol.md section 7)."""
+    """I9; nothing is lost by coming too early: everything has arrived, and the same command commits it later."""
     content = write_content(tmp_path / "a.bin", 300)
-    assert sealane("put", content.path, "--key", key).code == 0
-    refused = sealane("rm", "--key", key, "--json")
-    assert (refused.code, refused.error["reason"]) == (4, "DELETE_UNSUPPORTED")
-    assert get(cluster, f"default/{key}") == (200, content.body)
-    nothing = sealane("rm", "--key", f"{key}/nobody", "--json")
-    assert nothing.code in (2, 3), "a key below an object is none; one beside it is vacant"
-    assert sealane("rm", "--key", f"{key}.nobody", "--json").error["reason"] == "KEY_VACANT"
+    put = sealane("put", content.path, "--key", key, "--json").document
+    removed = sealane("rm", "--key", key, "--json")
+    assert removed.code == 0, removed.err
+    assert (removed.document["session_id"], removed.document["state"]) == (put["session_id"], "DELETED")
+    kinds = {each["kind"]: each for each in removed.document["removed"]}
+    assert (kinds["object"]["count"], kinds["object"]["bytes"]) == (1, content.size)
+    assert get(cluster, f"default/{key}")[0] == 404
+
+    resting = sealane("key", key, "--json").document
+    assert (resting["generation"], resting["holder"]) == (0, None)
+    assert resting["cooling_until"] is not None
+    assert "resting until" in sealane("key", key).out
+    early = sealane("put", content.path, "--key", key, "--json")
+    assert (early.code, early.error["reason"]) == (6, "KEY_COOLING")
+    assert 1800 < early.error["retry_after"] <= 3600
+    state = sealane("status", early.error["session_id"], "--json").document
+    assert (state["state"], state["coverage"]["complete"], state["chosen_key"]) == ("OPEN", True, key)
+
+    nothing = sealane("rm", "--key", key, "--json")
+    assert (nothing.code, nothing.error["reason"]) == (3, "KEY_VACANT")
 
 
 def on_a_terminal(sealane: Commands, typed: str, *words: object) -> Result:
