@@ -72,6 +72,9 @@ class World:
     losses: int = 0
     losable: frozenset[str] = field(default_factory=lambda: frozenset({"decision", "claim", "done", "cmu", "delete"}))
 
+    lossy: bool = False
+    """The store may lose an upload."""
+
     def has(self, rule: str) -> bool:
         return rule not in self.without
 
@@ -85,6 +88,18 @@ def change(store: Key, i: int, **fields: object) -> Key:
     """The same with other fields of session ``i``."""
     one = store.sessions[i]._replace(**fields)  # type: ignore[arg-type]
     return store._replace(sessions=(*store.sessions[:i], one, *store.sessions[i + 1 :]))
+
+
+def opened(store: Key, i: int, **fields: object) -> Key:
+    """What ingest made of session ``i``: it has been, from now on."""
+    return change(store, i, **fields)
+
+
+def touch(store: Key, i: int) -> Key:
+    """An unfenced write to the object of session ``i`` hits whatever is there (only where C8's rule was removed)."""
+    if store.object in (-1, i):
+        return store
+    return store._replace(broken=f"I16: a write meant for the object of session {i} hit that of session {store.object}")
 
 
 def answered(store: Key, i: int, answer: str) -> Key:
@@ -128,6 +143,8 @@ def abort_upload(store: Key, i: int) -> Key:
     one = store.sessions[i]
     if not one.upload:
         return store
+    if one.session and not store.decided[i]:
+        return store._replace(broken=f"I5: the upload of session {i}, which is open, was aborted")
     if one.session and store.decided[i] == COMMIT and one.done != LOST:
         store = store._replace(broken=f"I10: the upload of session {i}, which is decided COMMIT, was aborted")
     return change(store, i, upload=False)
@@ -181,6 +198,14 @@ def land(store: Key, request: tuple[object, ...]) -> Key:
         case ("delete", int(tombstone), int(target), *_):
             return delete_object(store, tombstone, target)
     raise AssertionError(request)
+
+
+def losses(world: World, store: Key) -> Iterator[tuple[str, Key]]:
+    """The store loses an upload; but the last session's, which is there to take the key at the end."""
+    if world.lossy:
+        for i, one in enumerate(store.sessions[:-1]):
+            if one.upload:
+                yield f"the store loses the upload of {i}", change(store, i, upload=False)
 
 
 def landings(store: Key) -> Iterator[tuple[str, Key]]:
