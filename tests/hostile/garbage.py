@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -152,14 +153,14 @@ def filled(rng: random.Random, message: Message, known: Sequence[str], depth: in
     return message
 
 
-def _set(message: Message, field: FieldDescriptor, value: object) -> None:
+def _set(message: Message, field: Any, value: object) -> None:
     try:
         setattr(message, field.name, value)
     except (ValueError, TypeError):
         message.ClearField(field.name)  # what the type can't hold goes over the wire as noise instead
 
 
-def _scalar(rng: random.Random, field: FieldDescriptor, known: Sequence[str]) -> object:
+def _scalar(rng: random.Random, field: Any, known: Sequence[str]) -> object:
     if field.type in _NUMBERS or field.type == FieldDescriptor.TYPE_ENUM:
         return rng.choice(NASTY_INTS) if rng.random() < 0.5 else rng.randrange(-3, 20)
     if field.type == FieldDescriptor.TYPE_BOOL:

@@ -19,6 +19,7 @@ from blake3 import blake3
 from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
 
+from sealane.client.errors import WRITE_FAILED
 from sealane.client.frames import frame, header
 from sealane.rpc.status import said_by_server
 from sealane.v1 import assembly_service_pb2, ingest_service_pb2
@@ -36,6 +37,8 @@ METHODS = [
     )
     for method in service.methods
 ]
+_CLIENTS_OWN = ("Invalid metadata", WRITE_FAILED)
+"""What grpc.aio says of headers that it doesn't send, and of a write that the server's answer has overtaken."""
 _ENDING = {"AbortSession", "DeleteSession"}
 SECRETS = ("Traceback", "127.0.0.1:1", ".py", "simulated", "UploadId", "Exception")
 
@@ -56,7 +59,7 @@ class Judge:
         code, text = error.code(), error.details() or ""
         said = said_by_server(error)
         ours, reason = said is not None, said.reason.value if said is not None else f"gRPC's own {code.name}"
-        if not ours and text == "Invalid metadata":
+        if not ours and text in _CLIENTS_OWN:
             self.answers["refused by the client's own gRPC"] += 1
             return
         self.answers[reason] += 1

@@ -155,7 +155,7 @@ class World:
         await self.send([header(session), *(message for _, message in pieces)])
 
     async def commit(self, session: str, content: bytes, chunk_size: int = KiB, **lies: Any) -> Any:
-        truth = {
+        truth: dict[str, Any] = {
             "chunk_count": -(-len(content) // chunk_size),
             "size": len(content),
             "blake3": blake3(content).digest(),
@@ -175,20 +175,18 @@ async def world(
     **values: Any,
 ) -> AsyncIterator[World]:
     """Both services on ``store`` (assembly on ``second_store`` if given), until the block ends."""
-    settings = IngestSettings.model_construct(
-        **{
-            "s3_endpoint": "http://127.0.0.1:1",
-            "memory_budget": max(64 * limits.max_chunk_bytes, 64 * KiB),
-            "memory_wait_seconds": 5.0,
-            "watch_seconds": 0.05,
-            "watch_heartbeat_seconds": 0.5,
-            "stream_idle_seconds": 5.0,
-            "drain_seconds": 2.0,
-            "chunk_store_seconds": 20.0,
-            "default_timeout": CALL_SECONDS,
-        }
-        | values
-    )
+    given: dict[str, Any] = {
+        "s3_endpoint": "http://127.0.0.1:1",
+        "memory_budget": max(64 * limits.max_chunk_bytes, 64 * KiB),
+        "memory_wait_seconds": 5.0,
+        "watch_seconds": 0.05,
+        "watch_heartbeat_seconds": 0.5,
+        "stream_idle_seconds": 5.0,
+        "drain_seconds": 2.0,
+        "chunk_store_seconds": 20.0,
+        "default_timeout": CALL_SECONDS,
+    } | values
+    settings = IngestSettings.model_construct(**given)
     events, counts, received, rng = Events(), Counts(), Received(), random.Random(seed)
     largest = max(limits.max_frame_bytes + 64 * KiB, 64 * KiB)
     async with AsyncExitStack() as scope:
