@@ -48,12 +48,12 @@ def command(
             session.state.value,
             text.moment(session.create_time),
             "?" if session.size is None else text.size(session.size),
-            session.filename,
+            session.chosen_key or session.filename,
         )
         for session in found
     ]
     if rows:
-        output.line(table(("SESSION", "STATE", "CREATED", "SIZE", "FILE"), rows))
+        output.line(table(("SESSION", "STATE", "CREATED", "SIZE", "FILE OR KEY"), rows))
     else:
         output.note("No session" + (f" is {wanted.value}." if wanted else "."))
     if more:
