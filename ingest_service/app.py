@@ -141,9 +141,6 @@ def compose(
 async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  # noqa: B008 - frozen
     """Serve until a signal; the process's exit code. ``settings.default_ttl`` replaces the limits' own."""
     logs.configure(settings.log_level, settings.log_format, "ingest")
-    # The kernels cost 150 MiB and 3 s, and only this service needs them: so neither tests nor the simulation load them.
-    from sealane.domain.blake3_kernel import chunk_cv
-
     rng = random.SystemRandom()
     entropy: Entropy = os.urandom  # noqa: TID251 - the composition root: entropy is injected from here
     store = S3Store(_s3_settings(settings))
@@ -159,7 +156,10 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.aclose)
         executor = stack.enter_context(ThreadPoolExecutor(_hashing_threads(), thread_name_prefix="hash"))
-        batches = await asyncio.get_running_loop().run_in_executor(executor, _load_kernels, executor)
+        # Side by side: the probe mostly waits for the store, and the kernels keep a processor busy for seconds.
+        probing = asyncio.create_task(gate.run(), name="probe and watch")
+        stack.push_async_callback(_cancelled, probing)
+        chunk_cv, batches = await asyncio.get_running_loop().run_in_executor(executor, _load_kernels, executor)
         peer = await stack.enter_async_context(channel(settings.peer))
         ingest = compose(
             settings,
@@ -189,21 +189,35 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
             ),
             readiness=readiness,
             drain=drain,
-            background=(gate.run(), _drain(ingest, drain)),
+            background=(_result(probing), _drain(ingest, drain)),
             max_message_bytes=MAX_FRAME_MESSAGE_BYTES,
         )
 
 
-def _load_kernels(executor: Executor) -> Sha256Batches | None:
-    """Compile the kernels, or load them; None where SHA-256 is as well computed chunk by chunk."""
+def _load_kernels(executor: Executor) -> tuple[ChunkCv, Sha256Batches | None]:
+    """Compile the kernels, or load them; no batches where SHA-256 is as well computed chunk by chunk."""
+    # They cost 150 MiB and 3 s, and only this service needs them: so neither tests nor the simulation load them.
     from sealane.domain import blake3_kernel, sha256_kernel
 
     blake3_kernel.compile_kernel()
     fewest = sha256_kernel.fewest_worthwhile()
     if fewest is None:
-        return None
+        return blake3_kernel.chunk_cv, None
     sha256_kernel.compile_kernel()
-    return Sha256Batches(sha256_kernel.sha256_of_each, executor, lanes=sha256_kernel.LANES, fewest=fewest)
+    batches = Sha256Batches(sha256_kernel.sha256_of_each, executor, lanes=sha256_kernel.LANES, fewest=fewest)
+    return blake3_kernel.chunk_cv, batches
+
+
+async def _result(task: asyncio.Task[None]) -> None:
+    """What a task that began before its scope ends with; a scope that is cancelled takes it along."""
+    await task
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()  # said already, or overtaken by a worse one
 
 
 async def _drain(ingest: Ingest, drain: asyncio.Event) -> None:
