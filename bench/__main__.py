@@ -50,7 +50,7 @@ class Session:
         return small_files.run(self._cluster, rounds=self._rounds, warm_up=not self._quick)
 
     def kill(self) -> Report:
-        size = (64 if self._quick else 512) * MiB
+        size = (64 if self._quick else 256) * MiB
         return kill.run(self._cluster, size=size, rounds=self._rounds, streams=(2,) if self._quick else rounds.STREAMS)
 
 
