@@ -136,9 +136,9 @@ simulate: $(STAMPS)/sealane $(TEST_READY) ## The real code in virtual time: SEED
 	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),$(if $(N),-n $(N)) $(if $(START),--start $(START)) $(if $(JOBS),--jobs $(JOBS)) $(if $(RECORD),--record))
 
 .PHONY: fuzz
-fuzz: $(STAMPS)/sealane $(TEST_READY) $(FUZZ_READY) ## Hostile bytes on the wire, and into the parsers: SEED=, MESSAGES= or SECONDS=, JSON=file
+fuzz: $(STAMPS)/sealane $(TEST_READY) $(FUZZ_READY) ## Hostile bytes on the wire, and into the parsers: SEED=, MESSAGES= or SECONDS=, RUNS=, JSON=file
 	@GRPC_VERBOSITY=NONE $(BIN)/python -m tests.hostile $(if $(SEED),--seed $(SEED)) $(if $(MESSAGES),--messages $(MESSAGES)) \
-	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(JSON),--json $(JSON))
+	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RUNS),--runs $(RUNS)) $(if $(JSON),--json $(JSON))
 
 # --- measure ---
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,10 +13,11 @@ from typing import Any, TypeVar
 import grpc
 from blake3 import blake3
 
-from sealane.client import Client
+from sealane.client import Client, UploadResult
 from sealane.client.backoff import BackoffPolicy
 from sealane.client.errors import (
     ChunkNeeded,
+    GenerationMismatch,
     SealaneError,
     SessionAborted,
     SessionExpired,
@@ -62,7 +64,11 @@ KINDS: dict[str, float] = {
     "left": 10,
     "aborted": 8,
     "commit against abort": 6,
+    "at a shared key": 16,
+    "deleted": 6,
+    "deleted at a chosen key": 4,
 }
+SHARED_KEYS = tuple(f"shared/{letter}.bin" for letter in "abcd")
 
 
 @dataclass
@@ -100,6 +106,13 @@ class Crew:
                 await self._commit(entry, rng, self.crowd if entry.kind == "committed by many" else rng.choice((1, 2)))
             case "hasty":
                 await self._hasty(entry, rng)
+            case "at a shared key":
+                await self._shared(entry, rng)
+            case "deleted" | "deleted at a chosen key":
+                entry.object_key = f"deleted/{entry.seed}" if entry.kind != "deleted" else ""
+                self._result(entry, await self._sdk_upload(entry, rng, object_key=entry.object_key or None))
+                await self._delete(entry)
+                await self._either(entry, self._commit(entry, rng, 1))
             case "left":
                 await self._open(entry, rng, SHORT_TTL)
                 await self._either(entry, self._upload(entry, rng, most=rng.randrange(4)))
@@ -114,25 +127,50 @@ class Crew:
                 await asyncio.gather(self._either(entry, self._commit(entry, rng, 1)), self._abort(entry))
 
     async def _sdk(self, entry: Entry, rng: random.Random) -> None:
+        self._result(entry, await self._sdk_upload(entry, rng))
+        await self._commit(entry, rng, 1)
+
+    async def _sdk_upload(self, entry: Entry, rng: random.Random, **key: Any) -> UploadResult:
         whole = entry.content
-        known = entry.kind == "SDK"
         pieces = (whole[start : start + 300_000] for start in range(0, len(whole), 300_000))
-        request_id = f"chaos/{entry.seed}"
+        return await self.client.upload(
+            pieces if entry.kind == "SDK, size unknown" else whole,
+            filename="upload.bin",
+            ttl=LONG_TTL,
+            parallel=rng.choice((1, 2, 4)),
+            chunks_per_stream=rng.choice((2, 16)),
+            request_id=f"chaos/{entry.seed}",
+            **key,
+        )
 
-        async def upload() -> Any:
-            return await self.client.upload(
-                whole if known else pieces,
-                filename="upload.bin",
-                ttl=LONG_TTL,
-                parallel=rng.choice((1, 2, 4)),
-                chunks_per_stream=rng.choice((2, 16)),
-                request_id=request_id,
-            )
+    async def _shared(self, entry: Entry, rng: random.Random) -> None:
+        """One of several that want the same key: with any holder, with the one that GetKey named, or with none."""
+        entry.object_key = rng.choice(SHARED_KEYS)
+        match rng.randrange(5):
+            case 0:
+                wish: dict[str, Any] = {}
+            case 1 | 2:
+                state = await self._insist(lambda: self.client.get_key(entry.object_key))
+                wish = {"if_generation_match": state.generation}
+            case _:
+                wish = {"overwrite": True}
+        try:
+            self._result(entry, await self._sdk_upload(entry, rng, object_key=entry.object_key, **wish))
+        except GenerationMismatch as error:
+            entry.refusals.append(type(error).__name__)
+            if "overwrite" in wish:
+                raise
+        except SessionNotFound as error:  # committed, the answer lost, replaced, and gone by now
+            entry.refusals.append(type(error).__name__)
 
-        result = await upload()
+    def _result(self, entry: Entry, result: UploadResult) -> None:
         entry.session_id, entry.chunk_size = result.session_id, result.chunk_size
         self._told(entry, result.committed_object)
-        await self._commit(entry, rng, 1)
+
+    async def _delete(self, entry: Entry) -> None:
+        with contextlib.suppress(SessionNotFound):  # an answer that was lost, and nothing left behind it
+            await self._insist(lambda: self.client.delete_session(entry.session_id))
+        entry.deleted = True
 
     async def _hasty(self, entry: Entry, rng: random.Random) -> None:
         """At the edge of its ttl: it is committed or it expires, and every answer says the same."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ class Blow(StrEnum):
 
 
 _BOLD = 0.25
+_STORE_SPARED_SECONDS = 20.0
+"""After it was struck: without a store nothing happens that could go wrong."""
 _OF_THE_STORE = "the store is struck"
 _WEIGHTS: dict[Blow, int] = {
     Blow.KILL: 64,
@@ -111,6 +114,7 @@ class Hand:
         self._lasting: set[asyncio.Task[None]] = set()
         self._stopped: set[str] = set()
         self._foul: set[str] = set()
+        self._spare_store_until = 0.0
 
     async def strike(self, move: Strike) -> None:
         """Begin it; what lasts goes on by itself."""
@@ -129,7 +133,7 @@ class Hand:
                 if replica.name not in self._stopped:
                     self._last(self._stop(replica, move))
             case Blow.STORE_KILL | Blow.STORE_TERMINATE | Blow.STORE_STOP:
-                if not self._cluster.store_busy.locked():
+                if not self._cluster.store_busy.locked() and time.monotonic() > self._spare_store_until:
                     self._last(self._strike_store(move), _OF_THE_STORE)
             case Blow.WEATHER:
                 name = links[int(move.where * len(links))]
@@ -172,14 +176,17 @@ class Hand:
 
     async def _strike_store(self, move: Strike) -> None:
         self._tally.blows[move.blow] += 1
-        match move.blow:
-            case Blow.STORE_STOP:
-                await self._cluster.stop_store(move.seconds)
-            case Blow.STORE_KILL:
-                self._tally.kills["store"] += 1
-                await self._cluster.restart_store(signal.SIGKILL, down=move.seconds)
-            case _:
-                await self._cluster.restart_store(signal.SIGTERM, down=move.seconds)
+        try:
+            match move.blow:
+                case Blow.STORE_STOP:
+                    await self._cluster.stop_store(move.seconds)
+                case Blow.STORE_KILL:
+                    self._tally.kills["store"] += 1
+                    await self._cluster.restart_store(signal.SIGKILL, down=move.seconds)
+                case _:
+                    await self._cluster.restart_store(signal.SIGTERM, down=move.seconds)
+        finally:
+            self._spare_store_until = time.monotonic() + _STORE_SPARED_SECONDS
 
     async def _weather(self, name: str, move: Strike) -> None:
         self._tally.blows[move.blow] += 1

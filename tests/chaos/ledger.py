@@ -30,6 +30,10 @@ class Entry:
     """Of commits; without ``replayed``, which alone may differ (I6)."""
     refusals: list[str] = field(default_factory=list)
     """Final answers that say that there is, and will be, no object."""
+    object_key: str = ""
+    """Chosen by the client, and perhaps by others, too."""
+    deleted: bool = False
+    """By request, and answered so."""
 
     @property
     def content(self) -> bytes:
@@ -41,6 +45,11 @@ class Entry:
 
     def chunk(self, index: int, whole: bytes) -> bytes:
         return whole[index * self.chunk_size : (index + 1) * self.chunk_size]
+
+    @property
+    def generation(self) -> int:
+        """That this session made of its key; 0: none, or at a key of its own."""
+        return 0 if not self.answers or self.answers[0].duplicate else self.answers[0].generation
 
     def committed(self, answer: CommittedObject) -> None:
         self.answers.append(replace(answer, replayed=False))
@@ -55,6 +64,20 @@ class Ledger:
     errors: Counter[str] = field(default_factory=Counter)
     """Errors that clients met and rode out, by their reason."""
     commit_answers: int = 0
+
+    def holders(self) -> dict[str, Entry]:
+        """Whose object each chosen key must hold in the end: the highest generation's, if that was not deleted.
+
+        I16: a generation of a key is one session's alone.
+        """
+        found: dict[str, dict[int, Entry]] = {}
+        for entry in self.entries:
+            if entry.object_key and entry.generation:
+                other = found.setdefault(entry.object_key, {}).setdefault(entry.generation, entry)
+                if other is not entry:
+                    self.violation(f"I16: generation {entry.generation} of {entry.object_key} was answered twice")
+        last = {key: generations[max(generations)] for key, generations in found.items()}
+        return {key: entry for key, entry in last.items() if not entry.deleted}
 
     def open(self, kind: str, seed: str, size: int) -> Entry:
         entry = Entry(kind, seed, size)

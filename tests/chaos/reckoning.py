@@ -10,7 +10,10 @@ import urllib3
 from minio import Minio, S3Error
 
 from sealane.client import Client
+from sealane.client.audit import AuditSummary
 from sealane.client.errors import SealaneError, is_transient
+from sealane.domain.ids import SessionId, Tenant
+from sealane.domain.records import SessionRecord
 from sealane.domain.states import SessionState
 from sealane.store import keys
 from sealane.store.s3 import S3Settings, S3Store
@@ -18,6 +21,7 @@ from sealane.store.s3 import S3Settings, S3Store
 from .cluster import TENANT, Cluster
 from .ledger import Entry, Ledger
 
+TENANT_ID = Tenant(TENANT)
 _KEPT = {keys.SESSION, keys.MULTIPART, keys.DECISION, keys.DONE}
 """What is left of a committed session, once its receipts are gone."""
 
@@ -35,7 +39,9 @@ class Verified:
     strangers: int = 0
     """Sessions made by calls whose answer never came."""
     probe_leftovers: int = 0
-    uploads: list[str] = field(default_factory=list)
+    generations: int = 0
+    """Of chosen keys, each made once."""
+    audited_keys: int = 0
 
 
 async def reckon(cluster: Cluster, ledger: Ledger, client: Client, *, patience: float) -> Verified:
@@ -45,12 +51,16 @@ async def reckon(cluster: Cluster, ledger: Ledger, client: Client, *, patience: 
     bucket = cluster.store.bucket
     for entry in ledger.entries:
         _answers(entry, ledger)
-    committed = {entry.session_id: entry for entry in ledger.entries if entry.answers}
+    holders = ledger.holders()
+    own = (entry for entry in ledger.entries if entry.answers and not entry.object_key and not entry.deleted)
+    committed = {entry.session_id: entry for entry in (*own, *holders.values())}
+    released = {entry.object_key for entry in ledger.entries if entry.deleted and entry.object_key}
     known = {entry.session_id for entry in ledger.entries}
     await _end_strangers(client, known, verified)
     loop = asyncio.get_running_loop()
     until = loop.time() + patience
-    while ghosts := await asyncio.to_thread(lambda: list(_ghosts(s3, bucket, committed, verified))):
+    explained = _Explained(s3, bucket, committed, set(holders), released)
+    while ghosts := await asyncio.to_thread(lambda: list(_ghosts(explained, verified))):
         if loop.time() > until:
             for ghost in ghosts[:50]:
                 ledger.violation(f"left after {patience:g} s: {ghost}")
@@ -62,7 +72,11 @@ async def reckon(cluster: Cluster, ledger: Ledger, client: Client, *, patience: 
                 ledger.violation(f"an upload is left after {patience:g} s: {upload}")
             break
         await asyncio.sleep(1.0)
-    verified.gone = sum(not entry.answers for entry in ledger.entries)
+    verified.gone = sum(entry.session_id not in committed for entry in ledger.entries)
+    verified.generations = sum(entry.generation > 0 for entry in ledger.entries)
+    for key, holder in holders.items():
+        await _holds(client, key, holder, ledger)
+    await _audit(client, ledger, verified)
     for entry in committed.values():
         await asyncio.to_thread(_object, s3, bucket, entry, ledger, verified)
     return verified
@@ -72,7 +86,7 @@ def _answers(entry: Entry, ledger: Ledger) -> None:
     name = f"{entry.kind} {entry.seed} {entry.session_id}"
     if any(answer != entry.answers[0] for answer in entry.answers):
         ledger.violation(f"I6: {name}: answers differ: {entry.answers}")
-    if entry.answers and entry.refusals:
+    if entry.answers and entry.refusals and not entry.deleted:
         ledger.violation(f"I8: {name}: committed, and yet answered {entry.refusals}")
 
 
@@ -91,25 +105,75 @@ async def _end_strangers(client: Client, known: set[str], verified: Verified) ->
         verified.strangers += 1
 
 
-def _ghosts(s3: Minio, bucket: str, committed: dict[str, Entry], verified: Verified) -> Iterator[str]:
-    """Every key of the bucket that no committed session explains."""
+@dataclass
+class _Explained:
+    """What may be in the bucket."""
+
+    s3: Minio
+    bucket: str
+    committed: dict[str, Entry]
+    held: set[str]
+    """Chosen keys with an object."""
+    released: set[str]
+    """Chosen keys whose object was deleted: the tombstone's session holds them."""
+    tombstones: set[str] = field(default_factory=set)
+
+    def record(self, session: str, rest: str) -> bool:
+        if rest not in _KEPT:
+            return False
+        return session in self.committed or session in self.tombstones or self._is_tombstone(session)
+
+    def _is_tombstone(self, session: str) -> bool:
+        """Of a key that a client has deleted."""
+        try:
+            response = self.s3.get_object(self.bucket, keys.record(TENANT_ID, SessionId(session), keys.SESSION))
+        except S3Error:
+            return False
+        try:
+            record = SessionRecord.parse(response.data)
+        finally:
+            response.close()
+            response.release_conn()
+        if not record.tombstone or record.chosen_key not in self.released:
+            return False
+        self.tombstones.add(session)
+        return True
+
+
+def _ghosts(explained: _Explained, verified: Verified) -> Iterator[str]:
+    """Every key of the bucket that neither a committed session nor a chosen key explains."""
     verified.keys = verified.probe_leftovers = 0
-    for found in s3.list_objects(bucket, recursive=True):
+    for found in explained.s3.list_objects(explained.bucket, recursive=True):
         key = found.object_name or ""
         verified.keys += 1
         if key.startswith(keys.PROBE):
             verified.probe_leftovers += 1  # of killed probes: they have a retention of their own
-        elif keys.parse_request_key(key) is not None:
-            continue  # remembered for a month
+        elif keys.parse_request_key(key) is not None or keys.parse_claim_key(key) is not None:
+            continue  # remembered for a month, and for ever
         elif owner := keys.parse_object_key(key):
-            if owner.tenant != TENANT or owner.session not in committed:
+            if owner.tenant != TENANT or owner.session not in explained.committed:
                 yield key
-        elif (
-            (record := keys.parse_session_key(key)) is None
-            or record.session not in committed
-            or record.rest not in _KEPT
-        ):
+        elif record := keys.parse_session_key(key):
+            if not explained.record(record.session, record.rest):
+                yield key
+        elif key.removeprefix(f"{TENANT}/") not in explained.held:
             yield key
+
+
+async def _holds(client: Client, key: str, holder: Entry, ledger: Ledger) -> None:
+    """I16: the key's holder is the highest generation that was answered."""
+    state = await client.get_key(key, timeout=60.0)
+    if state.generation != holder.generation:
+        ledger.violation(f"I16: {key}: generation {holder.generation} was answered, and {state.generation} holds it")
+
+
+async def _audit(client: Client, ledger: Ledger, verified: Verified) -> None:
+    """Sealane's own audit, of everything however young."""
+    async for each in client.audit(min_age=0.0):
+        if isinstance(each, AuditSummary):
+            verified.audited_keys = each.keys
+        else:
+            ledger.violation(f"audit: {each}")
 
 
 async def _uploads(cluster: Cluster) -> list[str]:

@@ -86,6 +86,10 @@ class NoClient:
         return
         yield
 
+    async def audit(self, *, min_age: float) -> Any:
+        return
+        yield
+
 
 @pytest.fixture
 def committed(seaweed: SeaweedFS, bucket: str, plain_s3: Minio) -> Bucket:

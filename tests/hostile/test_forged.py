@@ -78,7 +78,12 @@ class Scene:
     async def ask_everything(self) -> list[Reason]:
         """Every question about the victim and every act on it but abort; the reasons of the refusals."""
         session = self.victim
-        truth = {"session_id": session, "chunk_count": 3, "size": len(CONTENT), "blake3": blake3(CONTENT).digest()}
+        truth: dict[str, Any] = {
+            "session_id": session,
+            "chunk_count": 3,
+            "size": len(CONTENT),
+            "blake3": blake3(CONTENT).digest(),
+        }
         calls: list[tuple[Any, str, Any]] = [
             (self.made.ingest_stub, "GetSession", ingest_service_pb2.GetSessionRequest(session_id=session)),
             (self.made.ingest_stub, "ListSessions", ingest_service_pb2.ListSessionsRequest()),
@@ -139,7 +144,7 @@ async def scene() -> AsyncIterator[Scene]:
 def logs() -> Iterator[list[Any]]:
     structlog.reset_defaults()
     with capture_logs() as entries:
-        yield entries  # type: ignore[misc]  # dictionaries
+        yield entries
 
 
 def alarmed(scene: Scene, logs: list[Any]) -> bool:
