@@ -9,22 +9,26 @@ and the end must be what the operation was for, or nothing at all. ``make crash-
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sealane.client.errors import SessionNotFound
 from sealane.domain.decision import Outcome
 from sealane.domain.records import DoneRecord
-from tests.simulation.plan import CHUNK
+from tests.simulation.plan import CHUNK, SessionPlan
 from tests.simulation.run import finished
 from tests.simulation.scenes import (
     EXPIRED,
     FORGOTTEN,
+    PATIENT,
     Counting,
     Scene,
     commit_of,
     plan,
     ready,
+    session_of,
     store_chunks,
     sweep,
 )
@@ -44,8 +48,7 @@ class Operation:
     name: str
     act: Callable[[Scene, bool], Coroutine[Any, Any, None]]
     ends: tuple[str, ...]
-    size: int = _SIZE
-    told: bool = True
+    sessions: tuple[SessionPlan, ...] = (session_of(_SIZE),)
     dialect: str = "seaweedfs"
 
 
@@ -87,7 +90,7 @@ async def _upload(scene: Scene, stays: bool) -> None:
 
 async def _chunks(scene: Scene, stays: bool) -> None:
     """The chunks alone; a client that stays sends them again."""
-    actor, session_id = await ready(scene, chunks=False)
+    actor, session_id = await ready(scene, chunks=[])
 
     async def again() -> None:
         for _ in range(8):
@@ -111,7 +114,7 @@ async def _commit(scene: Scene, stays: bool) -> None:
 
 async def _commit_two_receipts(scene: Scene, stays: bool) -> None:
     """A chunk was stored twice, by two replicas, under two ETags."""
-    actor, session_id = await ready(scene, chunks=False)
+    actor, session_id = await ready(scene, chunks=[])
     scene.replicas("ingest-1")
     both = [actor.process.spawn(store_chunks(actor, session_id, [index % 3])) for index in range(6)]
     await asyncio.wait(both)
@@ -175,19 +178,48 @@ class _DiesAtCmu(Counting):
         return None
 
 
+async def _replace(scene: Scene, stays: bool) -> None:
+    """Generation 2 of a key, while generation 1 is there."""
+    first, first_id = await ready(scene)
+    await first.process.spawn(commit_of(first, first_id))
+    actor, session_id = await ready(scene, 1)
+    _begin(scene)
+    await _do(scene, actor, commit_of(actor, session_id), stays)
+
+
+async def _delete(scene: Scene, stays: bool) -> None:
+    actor, session_id = await ready(scene)
+    await actor.process.spawn(commit_of(actor, session_id))
+    scene.model.sessions[session_id].delete_asked = True
+
+    async def delete() -> None:
+        """Until nothing is left: NOT_FOUND is what a repeat may say."""
+        with contextlib.suppress(SessionNotFound):
+            await actor.client.delete_session(session_id, timeout=PATIENT)
+
+    _begin(scene)
+    await _do(scene, actor, delete(), stays)
+
+
+_KEYED = (session_of(_SIZE, key="a/b"), session_of(CHUNK, stock=1, key="a/b", match=1))
+
 OPERATIONS = (
     Operation("create", _create, ("gone",)),
     Operation("upload", _upload, ("committed", "gone")),
-    Operation("upload, size untold", _upload, ("committed", "gone"), told=False),
+    Operation("upload, size untold", _upload, ("committed", "gone"), (session_of(_SIZE, told=False),)),
     Operation("chunks", _chunks, ("committed", "gone")),
     Operation("commit", _commit, ("committed", "gone")),
     Operation("commit, AWS's dialect", _commit, ("committed", "gone"), dialect="aws-kms"),
-    Operation("commit of an empty object", _commit, ("committed", "gone"), size=0),
+    Operation("commit of an empty object", _commit, ("committed", "gone"), (session_of(0),)),
     Operation("commit, two receipts of a chunk", _commit_two_receipts, ("committed", "gone"), dialect="seaweedfs-kms"),
     Operation("abort", _abort, ("gone",)),
     Operation("expire", _expire, ("gone",)),
     Operation("purge", _purge, ("gone",)),
     Operation("roll forward", _roll_forward, ("committed",)),
+    Operation("commit at a chosen key", _commit, ("committed", "gone"), _KEYED[:1]),
+    Operation("replace", _replace, ("committed", "gone"), _KEYED),
+    Operation("delete", _delete, ("gone", "committed")),
+    Operation("delete at a chosen key", _delete, ("gone", "committed"), _KEYED[:1]),
 )
 
 
@@ -200,7 +232,7 @@ def stage(operation: Operation, nth: int, kind: str, stays: bool, *, trace: bool
         await operation.act(scene, stays)
         scene.faults.counts = False
 
-    scene = Scene(plan(operation.size, told=operation.told, dialect=operation.dialect), act, trace=trace)
+    scene = Scene(plan(*operation.sessions, dialect=operation.dialect), act, trace=trace)
     scene.play()
     finished()
     return scene
@@ -210,6 +242,8 @@ def _end_of(scene: Scene) -> set[str]:
     """How its sessions have ended."""
     ends = set()
     for facts in scene.model.sessions.values():
+        if facts.record.tombstone:
+            continue
         if facts.alive and isinstance(facts.done, DoneRecord) and facts.outcome is Outcome.COMMIT:
             ends.add("committed")
         elif not facts.alive:

@@ -36,8 +36,8 @@ class Actor:
         self.content = world.contents[deed.session]
         self.parameters = world.model.declare(self.content)
         self.client = Client(
-            "ingest",
-            "assembly",
+            world.peer("ingest", name),
+            world.peer("assembly", name),
             timeout=CALL_SECONDS,
             backoff=PATIENCE,
             rng=self.rng,

@@ -284,8 +284,8 @@ class Model:
     def refused(self, session: str, reason: str) -> None:
         """``session`` is answered as gone, given up or lost."""
         facts = self.sessions.get(session)
-        if facts is None:
-            return
+        if facts is None or facts.record.tombstone:
+            return  # no caller made a tombstone, and none is told of it
         if reason == "SESSION_NOT_FOUND" and facts.alive and not facts.deleted:
             self.violate("I8", f"{facts.id} is answered as not found, and session.json is there")
         if facts.deleted:

@@ -7,7 +7,7 @@ import gc
 import sys
 import time
 
-from tests.simulation import crash_points
+from tests.simulation import crash_points, interleavings
 from tests.simulation.run import prepare
 
 
@@ -46,13 +46,48 @@ def _points(every: int, only: str) -> int:
     return wrong
 
 
+def _schedules(preemptions: int, only: str, every: int) -> int:
+    wrong = runs = 0
+    for pair in interleavings.PAIRS:
+        if only not in pair.name:
+            continue
+        began = time.monotonic()
+        found = []
+        count = 0
+        for first, segments, violations in interleavings.schedules(pair, preemptions, every):
+            count += 1
+            if violations:
+                found.append((first, segments, violations[0]))
+            if count % 50 == 0:
+                gc.collect()
+        print(
+            f"  {pair.name:32} {count:6} schedules, {len(found)} violations  ({time.monotonic() - began:.1f} s)",
+            flush=True,
+        )
+        for first, segments, violation in found[:5]:
+            print(f"      {first} first, {segments}: {violation.invariant}: {violation.text.splitlines()[0][:400]}")
+        if found and only:
+            duel, _ = interleavings.run(pair, found[0][0], found[0][1], trace=True)
+            print("\n".join(duel.trace.lines if duel.trace else []))
+            print(found[0][2].text)
+        runs += count
+        wrong += len(found)
+    print(f"schedules of up to {preemptions} preemptions: {runs}, violations: {wrong}")
+    return wrong
+
+
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="python -m tests.simulation.points", description=__doc__)
     arguments.add_argument("--every", type=int, default=1, help="take one point in so many")
     arguments.add_argument("--only", default="", help="operations with this in their names; traces a failure")
+    arguments.add_argument("--preemptions", type=int, default=2, help="of two actors, at most; 0: no schedules")
+    arguments.add_argument("--no-points", action="store_true", help="schedules alone")
     given = arguments.parse_args()
     prepare()
-    return 1 if _points(given.every, given.only) else 0
+    wrong = 0 if given.no_points else _points(given.every, given.only)
+    if given.preemptions:
+        wrong += _schedules(given.preemptions, given.only, given.every)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -22,9 +22,13 @@ FORGOTTEN = 155.0
 """Seconds: the outcome retention is over, too."""
 
 
-def plan(size: int, *, told: bool = True, dialect: str = "seaweedfs") -> Plan:
-    """One session of ``size`` bytes; nothing happens by itself."""
-    return Plan(0, dialect, 1000, 1e6, (SessionPlan(size, told, 60),), ())
+def plan(*sessions: SessionPlan, dialect: str = "seaweedfs") -> Plan:
+    """These sessions; nothing happens by itself."""
+    return Plan(0, dialect, 1000, 1e6, sessions, ())
+
+
+def session_of(size: int, *, told: bool = True, stock: int = 0, key: str = "", match: int | None = None) -> SessionPlan:
+    return SessionPlan(size, told, 60, stock, key, match)
 
 
 class Counting:
@@ -69,12 +73,12 @@ class Scene(World):
         for name in names:
             self._start(name, 0)
 
-    def client(self, seconds: float = PATIENT) -> Actor:
-        """A client process."""
+    def client(self, session: int = 0, *, name: str = "") -> Actor:
+        """A client process, for one of the sessions."""
         self.actors += 1
-        name = f"client-{self.actors}"
+        name = name or f"client-{self.actors}"
         process = self.loop.process(name)
-        return process.context.run(Actor, self, process, Deed("", 0, 0.0, seconds), name, 0)
+        return process.context.run(Actor, self, process, Deed("", session, 0.0, PATIENT), name, 0)
 
     async def run_as(self, actor: Actor, work: Coroutine[Any, Any, Any]) -> Any:
         """What ``work``, which is the actor's, answers, or the error that it ends with."""
@@ -109,13 +113,13 @@ async def store_chunks(actor: Actor, session_id: str, indexes: list[int], *, oth
         call.cancel()
 
 
-async def ready(scene: Scene, *, chunks: bool = True) -> tuple[Actor, str]:
-    """A session, with all of its chunks stored unless told otherwise."""
-    actor = scene.client()
+async def ready(scene: Scene, session: int = 0, *, chunks: list[int] | None = None) -> tuple[Actor, str]:
+    """A session, with all of its chunks stored, or these."""
+    actor = scene.client(session)
     session_id = await actor.process.spawn(actor.create())
-    if chunks and actor.content:
-        count = -(-len(actor.content) // CHUNK)
-        await actor.process.spawn(store_chunks(actor, session_id, list(range(count))))
+    wanted = list(range(-(-len(actor.content) // CHUNK))) if chunks is None else chunks
+    if wanted:
+        await actor.process.spawn(store_chunks(actor, session_id, wanted))
     return actor, session_id
 
 

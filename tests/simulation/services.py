@@ -108,7 +108,7 @@ def ingest(world: World, process: Process, rng: random.Random) -> ServerEnd:
     composed = compose(
         INGEST,
         store=ProcessStore(world, process, rng, page=world.plan.page),
-        outcome=GrpcOutcomeClient(world.network.channel("assembly")),
+        outcome=GrpcOutcomeClient(world.network.channel(world.peer("assembly", process.name))),
         chunk_cv=chunk_cv,
         executor=None,
         entropy=rng.randbytes,
@@ -130,7 +130,7 @@ def assembly(world: World, process: Process, rng: random.Random) -> tuple[Server
         RetryingStore(
             ProcessStore(world, process, rng, page=world.plan.page), rng=rng, policy=POLICY, budget=RetryBudget()
         ),
-        GrpcReceiptsClient(world.network.channel("ingest"), timeout=15.0),
+        GrpcReceiptsClient(world.network.channel(world.peer("ingest", process.name)), timeout=15.0),
         rng=rng,
         events=ear,
         limits=LIMITS,

@@ -213,14 +213,20 @@ class World:
 
     # --- names ---
 
+    def peer(self, service: str, who: str) -> str:
+        """The target by which ``who`` reaches a service."""
+        return service
+
     def filename(self, session: int) -> str:
         return f"file-{session}"
 
     def find(self, session: int) -> str | None:
         """The newest session of that plan."""
         name = self.filename(session)
-        found = [facts.id for facts in self.model.sessions.values() if facts.record.filename == name and facts.alive]
-        return found[-1] if found else None
+        for facts in reversed(self.model.sessions.values()):
+            if facts.record.filename == name and facts.alive and not facts.record.tombstone:
+                return facts.id
+        return None
 
     # --- the run ---
 

@@ -1,0 +1,277 @@
+"""Two actors on the real code, and a scheduler that says whose next store call proceeds.
+
+All schedules of up to three preemptions: run one actor for so many calls, then the other for so many, and so on; the
+last two segments run to their ends. Each actor has replicas of its own, which share nothing but the bucket. A schedule
+in which a segment ends before its time is one of fewer preemptions, and is not counted again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sealane.client.errors import SealaneError
+from tests.simulation.deeds import Actor
+from tests.simulation.plan import CHUNK, SessionPlan
+from tests.simulation.run import finished
+from tests.simulation.scenes import (
+    EXPIRED,
+    FORGOTTEN,
+    PATIENT,
+    Scene,
+    commit_of,
+    plan,
+    ready,
+    session_of,
+    store_chunks,
+    sweep,
+)
+from tests.simulation.virtual_loop import Process
+from tests.simulation.world import Violation
+
+Work = Coroutine[Any, Any, Any]
+
+
+class Turns:
+    """Lets one store call of one actor pass at a time. ``segments``: calls until each switch; then without end."""
+
+    def __init__(self, first: str, segments: tuple[int, ...]) -> None:
+        self.current = first
+        self.counts = {"a": 0, "b": 0}
+        self.short = False
+        """A segment ended before its time."""
+        self._segments = list(segments)
+        self._left = self._segments.pop(0) if self._segments else None
+        self._flying = 0
+        self._ended: set[str] = set()
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def enter(self, process: Process, op: str, key: str) -> None:
+        who = process.name[-1]
+        if who not in self.counts:
+            return
+        while self.current != who or self._left == 0:
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            await waiting
+        self.counts[who] += 1
+        self._flying += 1
+        if self._left is not None:
+            self._left -= 1
+
+    def landed(self, process: Process) -> None:
+        if process.name[-1] in self.counts:
+            self._flying -= 1
+            if self._left == 0 and not self._flying:
+                self._switch()
+
+    def ended(self, who: str) -> None:
+        """This actor is done."""
+        self._ended.add(who)
+        if self.current == who:
+            self.short = self.short or self._left is not None or bool(self._segments)
+            self._segments.clear()
+            self._switch()
+
+    def _switch(self) -> None:
+        other = "b" if self.current == "a" else "a"
+        if other in self._ended:
+            self.short = self.short or bool(self._segments)
+            self._segments.clear()
+        else:
+            self.current = other
+        self._left = self._segments.pop(0) if self._segments else None
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)
+
+
+class Duel(Scene):
+    """Names that end in -a and -b belong to the actors; what they call is their own, too."""
+
+    def peer(self, service: str, who: str) -> str:
+        return f"{service}{who[-2:]}" if who.endswith(("-a", "-b")) else f"{service}-0"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """``prepare`` answers the works of a and b. ``fits(answers)`` says whether their answers go together."""
+
+    name: str
+    prepare: Callable[[Duel], Coroutine[Any, Any, tuple[Work, Work]]]
+    fits: Callable[[Any, Any], bool]
+    sessions: tuple[SessionPlan, ...] = (session_of(CHUNK + 100),)
+    dialect: str = "seaweedfs"
+
+
+def _of(duel: Duel, who: str, session: int = 0) -> Actor:
+    return duel.client(session, name=f"client-{who}")
+
+
+def _fine(answer: Any) -> bool:
+    return not isinstance(answer, BaseException)
+
+
+def _refused_or_fine(answer: Any) -> bool:
+    return _fine(answer) or isinstance(answer, SealaneError)
+
+
+async def _commit_commit(duel: Duel) -> tuple[Work, Work]:
+    _, session = await ready(duel)
+    return commit_of(_of(duel, "a"), session), commit_of(_of(duel, "b"), session)
+
+
+async def _commit_abort(duel: Duel) -> tuple[Work, Work]:
+    _, session = await ready(duel)
+    return commit_of(_of(duel, "a"), session), _of(duel, "b").client.abort_session(session, timeout=PATIENT)
+
+
+async def _commit_expire(duel: Duel) -> tuple[Work, Work]:
+    """Expired, purged, and forgotten, in whatever the committer's calls leave between."""
+    _, session = await ready(duel)
+    await asyncio.sleep(EXPIRED)
+
+    async def expire() -> None:
+        await sweep(duel, "assembly-b")
+        await asyncio.sleep(FORGOTTEN)
+        await sweep(duel, "assembly-b")
+
+    return commit_of(_of(duel, "a"), session), expire()
+
+
+async def _commit_late_chunk(duel: Duel) -> tuple[Work, Work]:
+    """The last chunk by two replicas: one goes on to commit."""
+    _, session = await ready(duel, chunks=[0])
+    a, b = _of(duel, "a"), _of(duel, "b")
+
+    async def store_and_commit() -> Any:
+        await store_chunks(a, session, [1])
+        return await a.send(session)
+
+    return store_and_commit(), store_chunks(b, session, [1])
+
+
+async def _commit_other_chunk(duel: Duel) -> tuple[Work, Work]:
+    """The last chunk by two replicas, with other bytes."""
+    _, session = await ready(duel, chunks=[0])
+    a, b = _of(duel, "a"), _of(duel, "b")
+    duel.model.sessions[session].may_be_lost = True
+    return a.send(session), store_chunks(b, session, [1], other=True)
+
+
+async def _multipart_race(duel: Duel) -> tuple[Work, Work]:
+    """The first chunk by two replicas: one goes on to commit."""
+    _, session = await ready(duel, chunks=[])
+    a, b = _of(duel, "a"), _of(duel, "b")
+    return a.send(session), store_chunks(b, session, [0])
+
+
+async def _replace_replace(duel: Duel) -> tuple[Work, Work]:
+    _, one = await ready(duel, 0)
+    _, two = await ready(duel, 1)
+    return commit_of(_of(duel, "a", 0), one), commit_of(_of(duel, "b", 1), two)
+
+
+async def _delete_retry(duel: Duel) -> tuple[Work, Work]:
+    first, session = await ready(duel)
+    await first.process.spawn(commit_of(first, session))
+    duel.model.sessions[session].delete_asked = True
+    deleting = _of(duel, "a").client.delete_session(session, timeout=PATIENT)
+    return deleting, commit_of(_of(duel, "b"), session)
+
+
+async def _delete_replace(duel: Duel) -> tuple[Work, Work]:
+    first, one = await ready(duel, 0)
+    await first.process.spawn(commit_of(first, one))
+    _, two = await ready(duel, 1)
+    duel.model.sessions[one].delete_asked = True
+    deleting = _of(duel, "a").client.delete_session(one, timeout=PATIENT)
+    b = _of(duel, "b", 1)
+    parameters = b.parameters
+    committing = b.client.commit_session(  # a key that cools is UNAVAILABLE for an hour: asked for a while only
+        two, chunk_count=parameters.chunk_count, size=parameters.size, blake3=parameters.blake3, timeout=20.0
+    )
+    return deleting, committing
+
+
+async def _sweep_sweep(duel: Duel) -> tuple[Work, Work]:
+    actor, session = await ready(duel)
+    await actor.process.spawn(actor.client.abort_session(session, timeout=PATIENT))
+    await asyncio.sleep(FORGOTTEN)
+
+    async def by(name: str) -> None:
+        await sweep(duel, name)
+
+    return by("assembly-a"), by("assembly-b")
+
+
+_BOTH = (session_of(CHUNK, key="k"), session_of(CHUNK, stock=1, key="k"))
+_FIRST = (session_of(CHUNK, key="k", match=0), session_of(CHUNK, stock=1, key="k", match=0))
+
+PAIRS = (
+    Pair("commit ‖ commit", _commit_commit, lambda a, b: _fine(a) and _fine(b)),
+    Pair("commit ‖ abort", _commit_abort, lambda a, b: _fine(a) is not _fine(b)),
+    Pair("commit ‖ expire and purge", _commit_expire, lambda a, b: _refused_or_fine(a) and _fine(b)),
+    Pair("commit ‖ late chunk", _commit_late_chunk, lambda a, b: _fine(a), dialect="seaweedfs-kms"),
+    Pair("commit ‖ late chunk, AWS", _commit_late_chunk, lambda a, b: _fine(a), dialect="aws-kms"),
+    Pair("commit ‖ other bytes", _commit_other_chunk, lambda a, b: _refused_or_fine(a)),
+    Pair("multipart.json race ‖ commit", _multipart_race, lambda a, b: _fine(a), (session_of(CHUNK),)),
+    Pair("replace ‖ replace", _replace_replace, lambda a, b: _fine(a) and _fine(b), _BOTH),
+    Pair("create ‖ create of a key", _replace_replace, lambda a, b: _fine(a) is not _fine(b), _FIRST),
+    Pair("delete ‖ commit retry", _delete_retry, lambda a, b: _fine(a) and _refused_or_fine(b)),
+    Pair("delete ‖ replace", _delete_replace, lambda a, b: _fine(a) and _refused_or_fine(b), _BOTH),
+    Pair("purge ‖ purge", _sweep_sweep, lambda a, b: _fine(a) and _fine(b)),
+)
+
+
+def run(pair: Pair, first: str, segments: tuple[int, ...], *, trace: bool = False) -> tuple[Duel, Turns]:
+    """One schedule."""
+    turns = Turns(first, segments)
+
+    async def act(scene: Scene) -> None:
+        assert isinstance(scene, Duel)
+        scene.replicas("ingest-0", "assembly-0", "ingest-a", "assembly-a", "ingest-b", "assembly-b")
+        works = await pair.prepare(scene)
+        scene.gate = turns
+        answers = await asyncio.gather(*(_by(scene, turns, who, work) for who, work in zip("ab", works, strict=True)))
+        scene.gate = None
+        if not pair.fits(*answers):
+            scene.violate("END", f"these answers don't go together: {[repr(answer)[:300] for answer in answers]}")
+
+    duel = Duel(plan(*pair.sessions, dialect=pair.dialect), act, trace=trace)
+    duel.play()
+    finished()
+    return duel, turns
+
+
+async def _by(duel: Duel, turns: Turns, who: str, work: Work) -> Any:
+    process = duel.loop.process(f"work-{who}")
+    task = process.spawn(work)
+    await asyncio.wait([task])
+    turns.ended(who)
+    return task.exception() or task.result()
+
+
+def schedules(pair: Pair, preemptions: int, every: int = 1) -> Iterator[tuple[str, tuple[int, ...], list[Violation]]]:
+    """Every schedule of up to so many preemptions, and what it broke. ``every``: segments grow by so many calls."""
+    for first in "ab":
+        duel, _ = run(pair, first, ())
+        yield from _below(pair, first, (), preemptions, every, duel)
+
+
+def _below(
+    pair: Pair, first: str, segments: tuple[int, ...], preemptions: int, every: int, duel: Duel
+) -> Iterator[tuple[str, tuple[int, ...], list[Violation]]]:
+    """``segments``, which were run as ``duel``, and all schedules that begin with them."""
+    yield first, segments, duel.violations
+    length = 1
+    while len(segments) < preemptions:
+        longer = (*segments, length)
+        further, turns = run(pair, first, longer)
+        if turns.short and not further.violations:
+            return
+        yield from _below(pair, first, longer, preemptions, every, further)
+        length += every
