@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import urllib3
+from hypothesis import settings
 from minio import Minio
 
 from sealane.dev.seaweed import SeaweedFS
 
+settings.register_profile("sealane", deadline=None)  # the machine may be busy; what is slow is no failure
+settings.load_profile("sealane")
 HERE = Path(__file__).parent
 LONGEST_FIRST = ("e2e", "chaos", "simulation", "model", "hostile", "contract")
 

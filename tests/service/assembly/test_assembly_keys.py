@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from assembly_world import (
     EXPIRED_AFTER,
+    IMPATIENT,
     OUTCOME_AFTER,
     TENANT,
     Fault,
@@ -388,6 +389,28 @@ def test_i16_a_void_claim_holds_nothing_and_its_number_is_not_used_again(end) ->
         assert at_key(world) == ONE
         assert (await world.replica().commit(session)).generation == 3
         whole(world, session, 3)
+
+    run(main())
+
+
+def test_i16_a_claim_whose_session_is_purged_between_two_reads_is_void_and_nobody_decides_for_it() -> None:
+    """⚠ Step 2: "no decision" means OPEN only while session.json is there, for a purge takes the decision last."""
+
+    async def main() -> None:
+        world = World()
+        void = await world.session(ONE, object_key=KEY)
+        await world.claim(void, 1)
+        session = await world.session(TWO, object_key=KEY)
+
+        async def purge() -> None:
+            await world.replica().abort(void)
+            await wait(2)
+            await world.replica(retention=IMPATIENT).sweep(void)
+            assert world.names(void) == []
+
+        replica = world.replica(faults=Fault("get", f"{void.id}/decision.json", first(purge)))
+        assert (await replica.commit(session)).generation == 2
+        assert world.names(void) == []
 
     run(main())
 
@@ -798,6 +821,40 @@ def test_a_claim_of_a_session_that_names_another_key_is_believed_by_nobody() -> 
         with pytest.raises(InternalError):
             await world.replica().commit(await world.session(TWO, object_key=KEY))
         assert world.decision(victim) is None
+
+    run(main())
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_a_decision_whose_generation_does_not_fit_its_key_is_believed_by_nobody(*, chosen: bool) -> None:
+    """⚠ Section 8: a chosen key is only ever completed as a generation, and a key of its own never is one."""
+
+    async def main() -> None:
+        world = World()
+        session = await world.session(ONE, object_key=KEY if chosen else "")
+        decision = Decision.commit(session.id, session.parameters, session.upload_id, session.receipts)
+        forged = decision if chosen else dataclasses.replace(decision, generation=1)
+        await world.put_record(session, keys.DECISION, forged.encode())
+        with pytest.raises(InternalError):
+            await world.replica().commit(session)
+        await world.replica().sweep_all()
+        assert world.object(session) is None
+
+    run(main())
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_a_done_record_whose_generation_does_not_fit_its_key_is_believed_by_nobody(*, chosen: bool) -> None:
+    async def main() -> None:
+        world = World()
+        session = await world.session(ONE, object_key=KEY if chosen else "")
+        await world.replica().commit(session)
+        done = world.done(session)
+        assert isinstance(done, DoneRecord)
+        forged = dataclasses.replace(done, generation=0 if chosen else 1)
+        await world.plain.put(keys.record(TENANT, session.id, keys.DONE), forged.encode(), timeout=30)
+        with pytest.raises(InternalError):
+            await world.replica().commit(session)
 
     run(main())
 
