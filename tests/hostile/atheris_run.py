@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import atheris
+import atheris  # type: ignore[import-untyped]  # it has no types
 
 with atheris.instrument_imports(include=["sealane", "ingest_service"]):
-    from tests.hostile.parsers import SEEDS, TARGETS
+    from .parsers import SEEDS, TARGETS
 
 
 def main(target: str, runs: int, seed: int, corpus: Path) -> None:
