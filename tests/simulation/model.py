@@ -38,6 +38,8 @@ class SessionFacts:
     gone: float = 0.0
     """When it went."""
     upload_id: str = ""
+    upload_named: float = 0.0
+    """When multipart.json was written."""
     decision: Decision | None = None
     decided: float = 0.0
     done: DoneRecord | LostRecord | None = None
@@ -139,6 +141,7 @@ class Model:
             self._done(facts, parse_done(body))
         elif found.rest == keys.MULTIPART:
             facts.upload_id = MultipartRecord.parse(body).upload_id
+            facts.upload_named = self._world.loop.now
         elif found.rest == keys.DELETED:
             facts.deleted = True
             wanted = facts.delete_asked or (facts.generation and self.keys.replaced(facts))
@@ -216,7 +219,8 @@ class Model:
                 self.violate("I10", f"{facts.id}: session.json goes, and its decision is {facts.outcome}")
             elif now < since + self.kept - ROUNDING and not (facts.delete_asked or facts.record.tombstone):
                 self.violate("I15", f"{facts.id} is purged {now - since:.0f} s after its outcome, before its time")
-            if facts.upload_id in self._world.bucket.uploads():
+            # One that a late chunk has made behind the decision goes after the records (W3, W6).
+            if facts.upload_id in self._world.bucket.uploads() and facts.upload_named < facts.decided:
                 self.violate("I9", f"{facts.id}: session.json goes, and its upload is still open")
         elif not facts.alive:
             return
