@@ -489,6 +489,29 @@ def test_i16_a_claim_that_lands_after_another_took_its_number_is_refused_by_the_
     run(main())
 
 
+@pytest.mark.parametrize("wanted", [VACANT, ANY], ids=["vacant", "any"])
+def test_i16_a_claim_whose_number_was_just_taken_starts_over(wanted: Precondition) -> None:
+    """⚠ Step 5: after 412 everything is asked again, the precondition too; the number is the other's."""
+
+    async def main() -> None:
+        world = World()
+        session = await world.session(ONE, object_key=KEY, precondition=wanted)
+
+        async def other() -> None:
+            await held(world, TWO)
+
+        replica = world.replica(faults=Fault("put", "000000000001.json", first(other)))
+        if wanted is ANY:
+            assert (await replica.commit(session)).generation == 2
+            whole(world, session, 2)
+        else:
+            with pytest.raises(GenerationMismatch):
+                await replica.commit(session)
+            assert at_key(world) == TWO
+
+    run(main())
+
+
 def test_i16_a_claimant_that_stalls_for_a_week_before_its_claim_finds_its_number_taken() -> None:
     """⚠ Claims are never deleted: the number that it read as free was used, replaced and purged since."""
 
