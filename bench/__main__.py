@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench import commit, cpu, kill, machine, receipts, rounds, small_files, throughput
+from bench import commit, cpu, hashing, kill, machine, receipts, rounds, small_files, throughput
 from bench.cluster import BenchCluster
 from bench.table import Report
 from sealane.dev.signals import Stopped, stop_on_signal
@@ -43,6 +43,9 @@ class Session:
     def commit(self) -> Report:
         return commit.report(self.large_uploads)
 
+    def hashing(self) -> Report:
+        return hashing.report(rounds=self._rounds)
+
     def receipts(self) -> Report:
         return receipts.run(self._cluster, chunks=100 if self._quick else 10_000, rounds=self._rounds)
 
@@ -58,6 +61,7 @@ BENCHMARKS: dict[str, Callable[[Session], Report]] = {
     "throughput": Session.throughput,
     "cpu": Session.cpu,
     "commit": Session.commit,
+    "hashing": Session.hashing,
     "receipts": Session.receipts,
     "small-files": Session.small_files,
     "kill": Session.kill,

@@ -47,19 +47,18 @@ def run(cluster: BenchCluster, *, size: int, rounds: int, streams: Sequence[int]
 def _killed(cluster: BenchCluster, path: Path, streams: int) -> float:
     """SIGKILL of the one ingest that the client knows, and its restart on the same address."""
     service = cluster.ingest[0]
-
     with Sealane(cluster) as sealane:
         return _sent_twice(sealane, path, streams, service.kill, partial(service.start, timeout=_START_SECONDS))
 
 
 def _drained(cluster: BenchCluster, path: Path, streams: int) -> float:
-    """SIGTERM of one of the two ingest that the client spreads its streams over; it comes back after the upload."""
+    """SIGTERM of one of the two ingest that the client spreads its streams over; it comes back for the next round."""
     service = cluster.ingest[1]
-
+    if not service.running:
+        service.start(timeout=_START_SECONDS)
     with Sealane(cluster, ingest=cluster.both_ingest) as sealane:
         sent = _sent_twice(sealane, path, streams, service.terminate)
     service.wait(_DRAIN_SECONDS)
-    service.start(timeout=_START_SECONDS)
     return sent
 
 
