@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import platform
 import random
 import statistics
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,8 @@ class Report:
     births: int = 0
     starts: list[float] = field(default_factory=list)
     seconds_to_recover: float = 0.0
+    alarms: Counter[str] = field(default_factory=Counter)
+    """Lines that would have woken an operator, by their event: none is due."""
 
     @property
     def ok(self) -> bool:
@@ -89,6 +93,7 @@ class Report:
             ("keys that sealane's audit walked", f"{self.verified.audited_keys:,}"),
             ("keys in the bucket, all explained", f"{self.verified.keys:,}"),
             ("seconds until all was ready again", f"{self.seconds_to_recover:.1f}"),
+            ("alarms in the logs", _counts(self.alarms)),
             ("violations", str(len(ledger.violations))),
         ]
 
@@ -120,6 +125,7 @@ class Report:
             "generations": self.verified.generations,
             "audited_keys": self.verified.audited_keys,
             "keys": self.verified.keys,
+            "alarms": dict(self.alarms),
             "seconds_to_recover": round(self.seconds_to_recover, 1),
             "violations": self.ledger.violations,
         }
@@ -200,7 +206,17 @@ def _count(report: Report, struck: Cluster) -> None:
         report.faults.update(link.suffered)
         report.proxied_bytes += link.bytes
     report.starts = [seconds for replica in struck.replicas for seconds in replica.starts]
+    for replica in struck.replicas:
+        report.alarms.update(_alarms(replica.log))
     report.births = sum(replica.births for replica in struck.replicas)
+
+
+def _alarms(log: Path) -> Iterator[str]:
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if '"alarm": true' in line:
+                with contextlib.suppress(ValueError):  # a line that a kill has cut
+                    yield str(json.loads(line).get("event"))
 
 
 def _counts(counter: Counter[str]) -> str:

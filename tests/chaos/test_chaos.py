@@ -169,6 +169,26 @@ async def test_the_reckoning_notices(committed: Bucket, tamper: Callable[[Bucket
     assert invariant in violations[0]
 
 
+def _at_key(generation: int, *, seed: str = "x", deleted: bool = False, duplicate: bool = False) -> Entry:
+    entry = Entry("at a shared key", seed, 1, session_id=secrets.token_hex(16), object_key="k", deleted=deleted)
+    now = datetime.now(UTC)
+    entry.committed(CommittedObject("b", "k", "e", 1, b"\0" * 32, now, generation=generation, duplicate=duplicate))
+    return entry
+
+
+def test_the_highest_generation_holds_a_key_unless_it_was_deleted_and_none_is_made_twice() -> None:
+    """I16, as the reckoning sees it."""
+    first, second = _at_key(1), _at_key(2)
+    ledger = Ledger([second, first, _at_key(2, duplicate=True)])
+    assert ledger.holders() == {"k": second}
+    assert ledger.violations == []
+    assert Ledger([first, _at_key(2, deleted=True)]).holders() == {}
+    twice = Ledger([first, _at_key(1, seed="y")])
+    twice.holders()
+    assert len(twice.violations) == 1
+    assert "I16" in twice.violations[0]
+
+
 def test_contents_are_their_seeds() -> None:
     assert content("a", 10) == content("a", 20)[:10] != content("b", 10)
 
