@@ -14,7 +14,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from itertools import pairwise
+from typing import Any, Generic, NamedTuple, TypeVar
 
 S = TypeVar("S", bound=Hashable)
 Local = tuple[Hashable, ...]
@@ -67,6 +68,8 @@ class Verdict:
     seconds: float = 0.0
     violation: str = ""
     trace: list[str] = field(default_factory=list)
+    calls: int = 0
+    """On that way."""
 
 
 class _Table(Generic[S]):
@@ -174,7 +177,7 @@ def _explore(table: _Table[S], verdict: Verdict, limit: int) -> None:
                 if wrong:
                     bad = next(s for s in following if s >> top == checked)
                     verdict.states, verdict.transitions = len(parents), transitions
-                    verdict.violation, verdict.trace = wrong, _trace(table, parents, bad)
+                    _report(verdict, wrong, table, bad)
                     return
                 checked += 1
         if len(parents) > limit:
@@ -183,16 +186,18 @@ def _explore(table: _Table[S], verdict: Verdict, limit: int) -> None:
     verdict.states, verdict.transitions = len(parents), transitions
 
 
+def _report(verdict: Verdict, wrong: str, table: _Table[S], state: int) -> None:
+    verdict.violation, verdict.trace = wrong, _trace(table, table.parents, state)
+    verdict.calls = len(verdict.trace)
+    verdict.trace.append(f"then the store holds {table.model.show(table.stores[state >> table.top])}")
+
+
 def _trace(table: _Table[S], parents: dict[int, int], state: int) -> list[str]:
     path = [state]
     while parents[path[-1]] != path[-1]:
         path.append(parents[path[-1]])
     path.reverse()
-    lines = []
-    for before, after in zip(path, path[1:], strict=False):
-        lines.append(table.label(before, after))
-    lines.append(f"then the store holds {table.model.show(table.stores[state >> table.top])}")
-    return lines
+    return [table.label(before, after) for before, after in pairwise(path)]
 
 
 def _recover(model: Model[S], reached: _Table[S], verdict: Verdict) -> None:
@@ -237,5 +242,12 @@ def _recover(model: Model[S], reached: _Table[S], verdict: Verdict) -> None:
     wedged = {sid for sid in range(originals) if (sid, -1, ()) not in fine}
     if wedged:
         state = next(s for s in reached.parents if (s >> reached.top) in wedged)
-        verdict.violation = unsettled[state >> reached.top]
-        verdict.trace = [*_trace(reached, reached.parents, state), "and fresh replicas alone can never settle it"]
+        _report(verdict, unsettled[state >> reached.top], reached, state)
+        verdict.trace.append("and fresh replicas alone can never settle it")
+
+
+def shown(store: tuple[Any, ...]) -> str:
+    """A store in a trace: only what is there."""
+    fields: dict[str, Any] = store._asdict()  # type: ignore[attr-defined]
+    empty: tuple[Any, ...] = (False, "", (), frozenset(), -1)
+    return ", ".join(f"{name}={value!r}" for name, value in fields.items() if value not in empty)

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from tests.model.checker import Local, Step
 from tests.model.key_finish import GONE, KeyProgram, Steps, whose
-from tests.model.key_store import ABORT, ANY, COMMIT, DONE, EXPIRE, LOST, Key, World, answered, delete_object, opened
+from tests.model.key_store import (
+    ABORT,
+    ANY,
+    COMMIT,
+    DONE,
+    EXPIRE,
+    LOST,
+    Key,
+    World,
+    answered,
+    delete_object,
+    opened,
+    touch,
+)
 from tests.model.program import END, there
 
 
 class Committer(KeyProgram):
-    """CommitSession of session ``i``, or DeleteSession where ``i`` is a tombstone. ``opens``: ingest comes before it."""
+    """CommitSession of session ``i``, or DeleteSession where ``i`` is a tombstone. ``opens``: ingest comes first."""
 
     def __init__(self, world: World, name: str, session: int, *, opens: bool = False) -> None:
         super().__init__(world, name)
@@ -30,7 +43,9 @@ class Committer(KeyProgram):
 
     def at_c1_session(self, store: Key, i: int) -> Steps:
         found = store.sessions[i].session
-        yield self.read(f"GET session {i}: {there(found)}", store, ("c1_deleted", i) if found else ("say", i, "NOT_FOUND"))
+        yield self.read(
+            f"GET session {i}: {there(found)}", store, ("c1_deleted", i) if found else ("say", i, "NOT_FOUND")
+        )
 
     def at_c1_deleted(self, store: Key, i: int) -> Steps:
         found = store.sessions[i].deleted
@@ -51,7 +66,7 @@ class Committer(KeyProgram):
     def at_list(self, store: Key, i: int) -> Steps:
         """Step 1: LIST the claims, with their bodies."""
         if self.world.specs[i].tombstone >= 0 and not self.has("a deletion at a chosen key is a tombstone"):
-            found = store.object == self.world.specs[i].tombstone
+            found = store.holds == self.world.specs[i].tombstone
             yield self.read(f"HEAD: {whose(store)}", store, ("plain_delete", i) if found else END)
             return
         count = len(store.claims)
@@ -146,7 +161,12 @@ class Committer(KeyProgram):
             if self.has("identical bytes are decided DUPLICATE"):
                 decision = f"DUPLICATE of {holder}"
                 yield from self.write(
-                    f"PUT decision {i} {decision}", store, "decision", ("decision", i, decision), ("obey", i), ("obey", i)
+                    f"PUT decision {i} {decision}",
+                    store,
+                    "decision",
+                    ("decision", i, decision),
+                    ("obey", i),
+                    ("obey", i),
                 )
             else:
                 yield from self.at_say(store, i, f"OK: DUPLICATE of {holder}")
@@ -183,7 +203,12 @@ class Committer(KeyProgram):
         what = f"PUT claim {number} of {i}"
         won = len(store.claims) == number - 1
         yield from self.write(
-            what + ("" if won else ": 412"), store, "claim", ("claim", number, i), ("decide", i) if won else ("list", i), ("list", i)
+            what + ("" if won else ": 412"),
+            store,
+            "claim",
+            ("claim", number, i),
+            ("decide", i) if won else ("list", i),
+            ("list", i),
         )
 
     def at_decide(self, store: Key, i: int) -> Steps:

@@ -28,7 +28,9 @@ class KeyProgram(Program[Key]):
     def read(self, what: str, store: Key, then: Local) -> Step[Key]:
         return Step(what, store, then)
 
-    def write(self, what: str, store: Key, kind: str, request: tuple[object, ...], known: Local, not_known: Local) -> Steps:
+    def write(
+        self, what: str, store: Key, kind: str, request: tuple[object, ...], known: Local, not_known: Local
+    ) -> Steps:
         for how, after, told in send(self.world, store, kind, request):
             yield Step(what + how, after, known if told else not_known)
 
@@ -40,12 +42,14 @@ class KeyProgram(Program[Key]):
     def at_cmu(self, store: Key, i: int, then: Local) -> Steps:
         lives = store.sessions[i].upload
         if lives:
-            yield from self.write(f"CMU {i}", store, "cmu", ("cmu", i), ("head", i, False, then), ("head", i, True, then))
+            yield from self.write(
+                f"CMU {i}", store, "cmu", ("cmu", i), ("head", i, False, then), ("head", i, True, then)
+            )
         else:
             yield Step(f"CMU {i}: NoSuchUpload", store, ("head", i, False, then))
 
     def at_head(self, store: Key, i: int, unknown: bool, then: Local) -> Steps:
-        ours = store.object == i
+        ours = store.holds == i
         go: Local = ("put_done", i, then) if ours else ("cmu", i, then) if unknown else ("parts", i, then)
         yield self.read(f"HEAD: {whose(store)}", store, go)
 
@@ -54,12 +58,14 @@ class KeyProgram(Program[Key]):
         yield self.read(f"ListParts {i}: {there(lives)}", store, ("cmu", i, then) if lives else ("head_gone", i, then))
 
     def at_head_gone(self, store: Key, i: int, then: Local) -> Steps:
-        go: Local = ("put_done", i, then) if store.object == i else ("lost_done", i, then)
+        go: Local = ("put_done", i, then) if store.holds == i else ("lost_done", i, then)
         yield self.read(f"HEAD: {whose(store)}", store, go)
 
     def at_lost_done(self, store: Key, i: int, then: Local) -> Steps:
         done = store.sessions[i].done
-        yield self.read(f"GET done {i}: {done or 'absent'}", store, (*then, done) if done else ("lost_session", i, then))
+        yield self.read(
+            f"GET done {i}: {done or 'absent'}", store, (*then, done) if done else ("lost_session", i, then)
+        )
 
     def at_lost_session(self, store: Key, i: int, then: Local) -> Steps:
         found = store.sessions[i].session
@@ -95,7 +101,7 @@ class KeyProgram(Program[Key]):
 
     def at_t_head(self, store: Key, i: int, then: Local) -> Steps:
         target = self.world.specs[i].tombstone
-        if store.object == target or (store.object >= 0 and not self.has("a foreign token is not deleted")):
+        if store.holds == target or (store.holds >= 0 and not self.has("a foreign token is not deleted")):
             go: Local = ("t_send", i, then) if self.has("sign the DELETE before HEAD") else ("t_sign", i, then)
             yield Step(f"HEAD: {whose(store)}", store, go)
         else:
@@ -118,10 +124,9 @@ class KeyProgram(Program[Key]):
             yield Step(f"DELETE object of {target}{how}", self._unsigned(after), again)
 
     def at_t_again(self, store: Key, i: int, then: Local) -> Steps:
-        found = store.object == self.world.specs[i].tombstone
+        found = store.holds == self.world.specs[i].tombstone
         yield self.read(f"HEAD: {whose(store)}", store, ("sign", i, then) if found else ("put_done", i, then))
 
 
 def whose(store: Key) -> str:
-    return f"object of {store.object}" if store.object >= 0 else "404"
-
+    return f"object of {store.holds}" if store.holds >= 0 else "404"

@@ -36,7 +36,7 @@ class Key(NamedTuple):
     sessions: tuple[Session, ...]
     claims: tuple[int, ...] = ()
     """Whose claim has number 1, 2, …"""
-    object: int = -1
+    holds: int = -1
     """Whose bytes are at the key; -1: none."""
     late: frozenset[tuple[object, ...]] = frozenset()
     """Requests whose answer was lost: each may land, any number of times, at any moment."""
@@ -97,9 +97,9 @@ def opened(store: Key, i: int, **fields: object) -> Key:
 
 def touch(store: Key, i: int) -> Key:
     """An unfenced write to the object of session ``i`` hits whatever is there (only where C8's rule was removed)."""
-    if store.object in (-1, i):
+    if store.holds in (-1, i):
         return store
-    return store._replace(broken=f"I16: a write meant for the object of session {i} hit that of session {store.object}")
+    return store._replace(broken=f"I16: a write meant for the object of session {i} hit that of session {store.holds}")
 
 
 def answered(store: Key, i: int, answer: str) -> Key:
@@ -136,7 +136,7 @@ def complete(store: Key, i: int) -> Key:
     if not store.sessions[i].upload:
         return store
     store = change(store, i, upload=False)
-    return _applied(store._replace(object=i), i)
+    return _applied(store._replace(holds=i), i)
 
 
 def abort_upload(store: Key, i: int) -> Key:
@@ -152,10 +152,10 @@ def abort_upload(store: Key, i: int) -> Key:
 
 def delete_object(store: Key, tombstone: int, target: int) -> Key:
     """A DELETE has no fence: it hits whatever is there."""
-    if store.object < 0:
+    if store.holds < 0:
         return store
-    hit = store.object
-    store = store._replace(object=-1)
+    hit = store.holds
+    store = store._replace(holds=-1)
     if hit != target:
         return store._replace(broken=f"I16: a DELETE meant for session {target} hit the object of session {hit}")
     return _applied(store, tombstone)
@@ -232,6 +232,4 @@ def hour_passes(world: World, store: Key) -> Iterator[tuple[str, Key]]:
 
 def tombstones_done(world: World, store: Key) -> frozenset[int]:
     """Which the signature of a request made now outlives."""
-    return frozenset(
-        i for i, spec in enumerate(world.specs) if spec.tombstone >= 0 and store.sessions[i].done == DONE
-    )
+    return frozenset(i for i, spec in enumerate(world.specs) if spec.tombstone >= 0 and store.sessions[i].done == DONE)

@@ -29,9 +29,7 @@ DUTIES = frozenset({"W1", "W2", "W4", "W6", "W7"})
 class Sweeper(KeyProgram):
     """Takes sessions as they come, for ever. ``duties``: what this instance looks at; "uploads": W6's other half."""
 
-    def __init__(
-        self, world: World, name: str, sessions: tuple[int, ...], duties: frozenset[str] = DUTIES
-    ) -> None:
+    def __init__(self, world: World, name: str, sessions: tuple[int, ...], duties: frozenset[str] = DUTIES) -> None:
         super().__init__(world, name)
         self.sessions = sessions
         self.duties = duties
@@ -147,7 +145,9 @@ class Sweeper(KeyProgram):
     def at_s_claims(self, store: Key, i: int) -> Steps:
         mine = store.claims.index(i) + 1 if i in store.claims else len(store.claims)
         later = tuple(store.claims[mine:])
-        yield Step(f"LIST claims: later than {i} are {later or 'none'}", store, ("s_later", i, later) if later else IDLE)
+        yield Step(
+            f"LIST claims: later than {i} are {later or 'none'}", store, ("s_later", i, later) if later else IDLE
+        )
 
     def at_s_later(self, store: Key, i: int, later: tuple[int, ...]) -> Steps:
         """Deleted only if a later generation is done and not LOST."""

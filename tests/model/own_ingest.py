@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.model.checker import Local, Step
-from tests.model.own_commit import OwnProgram, Steps
+from tests.model.own_finish import OwnProgram, Steps
 from tests.model.own_store import COMMIT, Decision, Own, World, upload_of
 from tests.model.program import END, there
 
@@ -14,16 +14,14 @@ class Chunk(OwnProgram):
     ``mends``: it comes after CHUNK_NEEDED. ``creates``: CreateSession comes before it, by the same client.
     """
 
-    def __init__(
-        self, world: World, name: str, version: str, *, mends: bool = False, creates: bool = False
-    ) -> None:
+    def __init__(self, world: World, name: str, version: str, *, mends: bool = False, creates: bool = False) -> None:
         super().__init__(world, name)
         self.version = version
         self.upload = f"of {name}"
         self.mends = mends
-        self.start = ("create",) if creates else ("needed",) if mends else ("session",)
+        self.start = ("create",) if creates else ("told",) if mends else ("session",)
 
-    def at_needed(self, store: Own) -> Steps:
+    def at_told(self, store: Own) -> Steps:
         """A client mends what it was told to mend."""
         if "NEEDED" in store.answers:
             yield Step("CHUNK_NEEDED is heard", store, ("session",))
@@ -90,12 +88,10 @@ class Chunk(OwnProgram):
     def at_put_multipart(self, store: Own) -> Steps:
         won: Local = ("part", self.upload) if not store.multipart else ("read_multipart",)
         unknown: Local = ("read_multipart",)
-        if not self.has("multipart.json: abort your own only when the record was read"):
+        if not self.has("multipart.json: abort your own only when it was read"):
             unknown = ("abort_own", "")
             won = won if not store.multipart else ("abort_own", "")
-        yield from self.write(
-            store, ("multipart", self.upload), won, unknown, note=": 412" if store.multipart else ""
-        )
+        yield from self.write(store, ("multipart", self.upload), won, unknown, note=": 412" if store.multipart else "")
 
     def at_read_multipart(self, store: Own) -> Steps:
         then: Local

@@ -1,7 +1,7 @@
 """What the store holds of one session at a key of its own, and requests still under way.
 
-One chunk is enough: a part *version* is its bytes and its ETag, "a1" and "a2" being the same bytes, "b1" others. Time is
-not a number: every age that the protocol waits for may have passed at any moment. Only the limit of the give-up rule
+One chunk is enough: a part *version* is its bytes and its ETag, "a1" and "a2" being the same bytes, "b1" others. Time
+is not a number: every age that the protocol waits for may have passed at any moment. Only the limit of the give-up rule
 is a fact of its own, for what came before it and what after it matters.
 """
 
@@ -203,6 +203,7 @@ def by_itself(world: World, store: Own) -> Iterator[tuple[str, Own]]:
         yield "the time to mend is over", see(store._replace(limit=True))
     if world.lossy:
         for upload in store.uploads:
-            yield f"the store loses upload {upload[0]}", store._replace(
-                uploads=store.uploads - {upload}, ever=store.ever | {"upload lost"}
+            yield (
+                f"the store loses upload {upload[0]}",
+                store._replace(uploads=store.uploads - {upload}, ever=store.ever | {"upload lost"}),
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.model.checker import Actor, Local, Step
-from tests.model.own_commit import GONE, OwnProgram, Steps
+from tests.model.own_finish import GONE, OwnProgram, Steps
 from tests.model.own_store import COMMIT, DONE, EXPIRE, LOST, Own, World, by_itself, upload_of
 from tests.model.program import END, there
 
@@ -30,8 +30,7 @@ class Sweeper(OwnProgram):
         if store.session:
             yield Step("GET session: there", store, ("deleted",))
         else:
-            for step in self.at_orphans(store):
-                yield step
+            yield from self.at_orphans(store)
         if "W6" in self.duties:
             for upload, _version in store.uploads:
                 yield Step(f"LIST uploads: {upload}", store, ("orphan", upload))
@@ -101,7 +100,9 @@ class Sweeper(OwnProgram):
 
     def confirmed(self, store: Own, request: tuple[object, ...], then: Local, again: Local) -> Steps:
         """Until it is gone; where the rule was removed, an answer is enough, and none is taken for one."""
-        yield from self.write(store, request, then, again if self.has("each step is confirmed before the next") else then)
+        if not self.has("each step is confirmed before the next"):
+            again = then
+        yield from self.write(store, request, then, again)
 
     def at_orphans(self, store: Own) -> Steps:
         """W6: records and uploads without a session.json."""
@@ -110,9 +111,10 @@ class Sweeper(OwnProgram):
         if store.uploads:
             for upload, _version in store.uploads:
                 yield Step(f"GET session: absent, LIST uploads: {upload}", store, ("abort_orphan", upload))
+        elif not self.has("W6: any record without a session.json is deleted"):
+            return
         elif store.receipts or store.multipart or store.done or store.deleted or store.decision:
-            if self.has("W6: any record without a session.json is deleted"):
-                yield Step("GET session: absent", store, ("purge", _ORPHANS))
+            yield Step("GET session: absent", store, ("purge", _ORPHANS))
 
     def at_abort_orphan(self, store: Own, upload: str) -> Steps:
         yield from self.confirmed(store, ("abort", upload, "W6"), IDLE, ("abort_orphan", upload))

@@ -1,4 +1,4 @@
-"""How a program is written: a method ``at_<place>`` for each call that it makes, giving every way that the call may go."""
+"""How a program is written: a method ``at_<place>`` for each call, giving every way that the call may go."""
 
 from __future__ import annotations
 
