@@ -126,7 +126,7 @@ k8s-check: $(STAMPS)/sealane $(K8S_READY) ## Build the kustomize base and valida
 
 .PHONY: chaos
 chaos: $(STAMPS)/sealane $(TEST_READY) ## Kill, stop and cut real processes on a real store: SEED=, MINUTES= or KILLS=, JSON=file
-	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
+	@GRPC_VERBOSITY=NONE $(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
 	  $(if $(KILLS),--kills $(KILLS)) $(if $(PACE),--pace $(PACE)) $(if $(JSON),--json $(JSON))
 
 # --- break it ---
