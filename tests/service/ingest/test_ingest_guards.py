@@ -22,7 +22,7 @@ from ingest_service.statistics import Statistics
 from ingest_service.stream_messages import Frame, Header, StreamMessage
 from sealane.domain.chunks import Receipt
 from sealane.domain.decision import Outcome
-from sealane.domain.errors import SessionAborted, SessionNotFound, SessionSealed
+from sealane.domain.errors import DeadlineExceeded, SessionAborted, SessionNotFound, SessionSealed
 from sealane.domain.ids import SessionId
 from sealane.domain.states import SessionState
 from sealane.rpc.status import from_rpc_error
@@ -183,3 +183,22 @@ async def test_receipts_are_told_over_as_many_pages_as_the_store_makes() -> None
             receipt = Receipt(index, KIB, bytes(32), bytes(32), bytes(32), "e")
             await store.put(keys.receipt(TENANT, SessionId(session), receipt), b"", timeout=5)
         assert [receipt.chunk_index for receipt in await replica.receipts(session)] == list(range(1001))
+
+
+async def test_a_client_that_is_never_silent_and_yet_too_slow_is_given_up_i14() -> None:
+    """Section 11, "1 byte a second": a chunk has the idle time and what its bytes take at the lowest rate, in all."""
+    async with running(stream_idle_seconds=1.0, stream_min_rate=1e6) as replica:
+        data = b"s" * 80
+        session = (await replica.create(size=len(data))).session_id
+
+        async def messages() -> AsyncIterator[StreamMessage]:
+            yield Header(session)
+            for offset in range(len(data)):
+                await asyncio.sleep(0.05)  # the client's slowness is the subject
+                last = offset == len(data) - 1
+                yield Frame(0, offset, data[offset : offset + 1], blake3(data).digest() if last else b"")
+
+        services = replica.ingest.servicer._services
+        with pytest.raises(DeadlineExceeded):
+            await UploadStream(services, TENANT, messages(), Deadline.after(60)).run()
+        assert services.memory.in_use == 0
