@@ -73,17 +73,17 @@ async def walk(
     """Every object under ``prefix``, one page in memory; those under ``but`` are jumped over, unseen."""
     cursor: str | None = None
     behind: str | None = None
+    jumped = False
     while True:
         page = await store.list_objects(prefix, deadline.child(PAGE_SECONDS), cursor=cursor, start_after=behind)
-        jumped = behind is not None
         cursor, behind = page.cursor, None
         for listed in page.objects:
-            if but and listed.key.startswith(but):
-                if not jumped:
-                    cursor, behind = None, but + _BEHIND
-                    break
-                continue
-            yield listed
+            if not but or not listed.key.startswith(but):
+                yield listed
+            elif not jumped:  # once: a forged name may sort behind the jump's end, and must not make a circle of it
+                jumped = True
+                cursor, behind = None, but + _BEHIND
+                break
         if cursor is None and behind is None:
             return
 

@@ -75,6 +75,8 @@ async def list_records(
         if page.cursor is None:
             break
         behind = _jump(page.objects[-1], full=full) if page.objects else None
+        if behind is not None and page.objects[-1].key > behind:
+            behind = None  # a forged name behind all of ours: a jump back to it would be a circle
         cursor = None if behind is not None else page.cursor
     if current is not None:
         yield current

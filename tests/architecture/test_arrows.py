@@ -31,7 +31,11 @@ NEVER: dict[str, tuple[str, ...]] = {
 # The code that the simulation runs: it knows the domain and the store's port, never the wire or an adapter.
 PORTABLE = {
     "ingest_service": ("receive", "part_upload", "multipart", "admission", "sessions"),
-    "assembly_service": ("verify", "commit", "roll_forward", "outcome", "abort", "sweep", "purge", "orphans"),
+    "assembly_service": (
+        *("verify", "commit", "roll_forward", "outcome", "abort", "sweep", "purge", "orphans", "chosen_uploads"),
+        *("delete", "delete_chosen", "tombstone", "explain", "explain_receipts"),
+        *("audit", "audit_session", "audit_objects", "audit_uploads", "audit_walk", "audit_findings"),
+    ),
 }
 # The one place for each of these.
 ONLY = {

@@ -415,6 +415,25 @@ def test_progress_is_told_and_a_page_at_a_time_is_in_memory() -> None:
     run(main())
 
 
+@DIALECTS
+def test_forged_names_behind_every_jump_make_no_circle(dialect) -> None:
+    """More than a page of keys that sort behind everything of sealane's, in the folders that a walk jumps over."""
+
+    async def main() -> None:
+        world = World(dialect)
+        session = await world.session(content_of(CHUNK))
+        await world.replica().commit(session)
+        for number in range(1200):
+            await world.plain.put(f"{TENANT}/by-session/~é{number}", b"", timeout=30)
+            await world.plain.put(f".sealane/{TENANT}/sessions/~é{number}", b"", timeout=30)
+        findings, summary, _ = await audit(world.replica(), min_age=timedelta(0))
+        assert len(findings) == 2400
+        assert set(kinds(findings)) == {AuditKind.OBJECT_WITHOUT_RECORDS, AuditKind.UNKNOWN_KEY}
+        assert summary.keys == len(world.bucket.keys())
+
+    run(main())
+
+
 def test_an_error_of_the_store_ends_the_audit_and_is_no_clean_bill() -> None:
     async def main() -> None:
         world = World()

@@ -353,9 +353,14 @@ class StallAt:
 
     def __init__(self, nth: int, moment: str, other: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         self.nth, self.moment, self.other, self.calls = nth, moment, other, 0
+        self.deleted = 0
+        self.on_delete: Callable[[], None] = lambda: None
 
     async def around(self, op: str, key: str, effect: Callable[[], T]) -> T:
         self.calls += 1
+        if op == "delete" and key.endswith(KEY):
+            self.deleted += 1
+            self.on_delete()
         if self.calls != self.nth:
             return effect()
         if self.moment == "before":
@@ -367,6 +372,13 @@ class StallAt:
             await self.other()
 
 
+def decided_tombstone(world: World) -> None:
+    """⚠ I10: no DELETE is sent but for a tombstone whose decision counts: its session.json is there."""
+    living = [s for s in sessions_left(world) if world.bucket.exists(keys.record(TENANT, SessionId(s), keys.SESSION))]
+    decisions = [world.bucket.object(keys.record(TENANT, SessionId(session), keys.DECISION)) for session in living]
+    assert any(stored and b'"tombstone":true' in b"".join(stored.read()) for stored in decisions)
+
+
 async def outcome_of(work: Coroutine[Any, Any, Any]) -> Any:
     try:
         return await work
@@ -375,7 +387,7 @@ async def outcome_of(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 @MOMENTS
-@pytest.mark.parametrize("between", ["deleted and taken again", "replaced"])
+@pytest.mark.parametrize("between", ["deleted and taken again", "replaced", "purged"])
 def test_i16_a_deleter_that_sleeps_through_a_later_generation_never_removes_its_object(moment, between) -> None:
     """⚠ I16: it stalls at each of its calls, for hours; signatures made before are refused, looks come first."""
 
@@ -388,6 +400,11 @@ def test_i16_a_deleter_that_sleeps_through_a_later_generation_never_removes_its_
             later: list[Session] = []
 
             async def meanwhile(world=world, session=session, later=later) -> None:
+                if between == "purged":  # whatever the sweepers of two days do with what it has begun
+                    for seconds in (EXPIRED_AFTER, OUTCOME_AFTER):
+                        await rest(world, seconds)
+                        await world.replica().sweep_all()
+                    return
                 if between == "replaced":
                     with contextlib.suppress(GenerationMismatch, KeyCooling):
                         later.append(await held(world, TWO, ANY))
@@ -397,6 +414,7 @@ def test_i16_a_deleter_that_sleeps_through_a_later_generation_never_removes_its_
                 later.append(await taken_again(world))
 
             faults = StallAt(nth, moment, meanwhile)
+            faults.on_delete = lambda world=world: decided_tombstone(world)  # type: ignore[misc]
             answer = await outcome_of(delete(world.replica(faults=faults), session, seconds=20_000))
             if faults.calls < nth:
                 assert nth > 40
@@ -747,6 +765,29 @@ def test_w6_at_a_chosen_key_an_upload_goes_only_if_no_session_of_the_key_can_fin
         }
         assert lone
         assert at_key(world) == holder.content
+
+    run(main())
+
+
+def test_w6_an_upload_named_by_a_multipart_json_without_a_session_goes_in_the_frequent_pass() -> None:
+    """⚠ W6: the writer stalled behind the purge; multipart.json names the key, since nothing else does any more."""
+
+    async def main() -> None:
+        world = World()
+        holder = await held(world)
+        session = await world.open_session(TWO, object_key=KEY, precondition=ANY)
+        await delete(world.replica(), session)
+        upload = await world.start_upload(session)
+        late = MultipartRecord(session.id, upload, session.record.key)
+        await world.put_record(session, keys.MULTIPART, late.encode())
+        foreign = MultipartRecord("b" * 32, "of another tenant", "other/key")
+        forged = keys.record(TENANT, SessionId("b" * 32), keys.MULTIPART)
+        await world.plain.put(forged, foreign.encode(), timeout=30)
+        replica = world.replica()
+        await replica.sweep_all(full=False)
+        assert world.bucket.open_uploads() == []
+        assert sessions_left(world) == {holder.id}
+        assert not [call for call in replica.store.calls if call.key.startswith("other/")]  # I12
 
     run(main())
 

@@ -852,3 +852,21 @@ def test_a_frequent_pass_does_not_page_through_what_probes_left() -> None:
         assert ops(replica).count("list_objects") == 2
 
     run(main())
+
+
+@DIALECTS
+def test_forged_names_behind_every_jump_of_the_listing_make_no_circle(dialect) -> None:
+    """Section 11: more than a page of keys that sort behind all receipts; the sessions behind them are swept."""
+
+    async def main() -> None:
+        world = World(dialect)
+        sessions = [await world.session(content_of(CHUNK)) for _ in range(2)]
+        for session in sessions:
+            for number in range(1100):
+                forged = keys.receipts_prefix(TENANT, session.id) + f"~{number}"
+                await world.plain.put(forged, b"", timeout=30)
+            await world.decide(session)
+        await world.replica().sweep_all(full=False)
+        assert [world.object(session) for session in sessions] == [session.content for session in sessions]
+
+    run(main())
