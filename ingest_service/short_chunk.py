@@ -30,7 +30,7 @@ class ShortChunkRule:
             raise ChunkOutOfRange.of(index, "chunk_index", index, 0, self._short)
 
     def check_length(self, index: int, length: int) -> None:
-        """ChunkOutOfRange for a second short chunk, and for one with chunks behind it."""
+        """ChunkOutOfRange for a second short chunk, and for one with chunks behind it (of two, one is)."""
         self.check_index(index)
-        if length < self._chunk_size and (self._highest > index or self._short not in (None, index)):
+        if length < self._chunk_size and self._highest > index:
             raise ChunkOutOfRange.of(index, "length", length, self._chunk_size, self._chunk_size)

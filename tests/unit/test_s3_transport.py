@@ -92,6 +92,20 @@ async def test_every_put_carries_its_sha256_twice_and_never_an_md5() -> None:
     assert [request.get("if-none-match") for request in server.requests[:3]] == [None, None, "*"]
 
 
+async def test_an_upload_carries_its_token_and_is_asked_for_its_composite() -> None:
+    """R4: SeaweedFS has no composite SHA-256 of an upload that did not ask for one at its create."""
+    async with serving(always(OK)) as (store, server):
+        with contextlib.suppress(StoreError):  # the answer is none of a store's
+            await store.create_multipart("k", timeout=LONG, metadata={"sealane-token": "t"}, content_type="a/b")
+        with contextlib.suppress(StoreError):
+            await store.head("k", timeout=LONG)
+    create, head = server.requests
+    assert create["x-amz-checksum-algorithm"] == "SHA256"
+    assert create["x-amz-meta-sealane-token"] == "t"
+    assert create["content-type"] == "a/b"
+    assert head["x-amz-checksum-mode"] == "ENABLED"
+
+
 async def test_keys_are_sent_percent_encoded_and_no_segment_is_resolved_away() -> None:
     async with serving(always(OK)) as (store, server):
         await store.put("a//b/../c d+é%2F~", b"", timeout=LONG)

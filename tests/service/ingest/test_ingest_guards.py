@@ -202,3 +202,18 @@ async def test_a_client_that_is_never_silent_and_yet_too_slow_is_given_up_i14() 
         with pytest.raises(DeadlineExceeded):
             await UploadStream(services, TENANT, messages(), Deadline.after(60)).run()
         assert services.memory.in_use == 0
+
+
+async def test_a_client_that_says_nothing_between_two_chunks_is_given_up_i14() -> None:
+    """Section 11, "silence after the header"; the call's own deadline may be half an hour."""
+    async with running(stream_idle_seconds=0.2) as replica:
+        session = (await replica.create(size=len(DATA))).session_id
+
+        async def messages() -> AsyncIterator[StreamMessage]:
+            yield Header(session)
+            await asyncio.get_running_loop().create_future()
+
+        services = replica.ingest.servicer._services
+        with pytest.raises(DeadlineExceeded):
+            async with asyncio.timeout(20):
+                await UploadStream(services, TENANT, messages(), Deadline.after(60)).run()
