@@ -140,6 +140,10 @@ fuzz: $(STAMPS)/sealane $(TEST_READY) $(FUZZ_READY) ## Hostile bytes on the wire
 	@GRPC_VERBOSITY=NONE $(BIN)/python -m tests.hostile $(if $(SEED),--seed $(SEED)) $(if $(MESSAGES),--messages $(MESSAGES)) \
 	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RUNS),--runs $(RUNS)) $(if $(JSON),--json $(JSON))
 
+.PHONY: model
+model: $(VENV)/pyvenv.cfg ## The protocol's model: every interleaving, then every rule removed in turn (docs/model.md)
+	@$(BIN)/python -m tests.model
+
 # --- measure ---
 
 .PHONY: bench
