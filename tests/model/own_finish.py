@@ -21,6 +21,7 @@ from tests.model.own_store import (
 from tests.model.program import END, Program, there
 
 GONE, NEEDED = "GONE", "NEEDED"
+_RETAGGED = "InvalidPart: the same bytes under another ETag"
 Steps = Iterator[Step[Own]]
 
 
@@ -66,7 +67,8 @@ class OwnProgram(Program[Own]):
         """``version``: what the part list names; at first the decision's own."""
         upload = decision[2]
         living = upload_of(store, upload)
-        no_such: Local = ("head", decision, "NoSuchUpload", then)
+        over = store.limit  # the clock is read, and then CMU is asked
+        no_such: Local = ("head", decision, "NoSuchUpload", over, then)
         if living is None:
             answer = "again" if not self.has("R5") else "NoSuchUpload"
             yield from self.write(store, ("cmu", upload, version), no_such, no_such, note=f": {answer}")
@@ -74,29 +76,29 @@ class OwnProgram(Program[Own]):
         if self.world.spurious:
             yield Step(f"CMU {upload}: NoSuchUpload, though it lives", store, no_such)
         if living[1] != version and self.has("R3"):
-            yield Step(f"CMU {upload} {version}: InvalidPart", store, ("head", decision, "InvalidPart", then))
+            yield Step(f"CMU {upload} {version}: InvalidPart", store, ("head", decision, "InvalidPart", over, then))
         else:
-            ok: Local = ("head", decision, "200", then)
-            yield from self.write(store, ("cmu", upload, version), ok, ("head", decision, "unknown", then))
+            ok: Local = ("head", decision, "200", over, then)
+            yield from self.write(store, ("cmu", upload, version), ok, ("head", decision, "unknown", over, then))
 
-    def at_head(self, store: Own, decision: Decision, refused: str, then: Local) -> Steps:
+    def at_head(self, store: Own, decision: Decision, refused: str, over: bool, then: Local) -> Steps:
         """CMU's answer alone is no proof."""
         go: Local
         if store.object:
             go = ("put_done", DONE, then)
         elif refused == "NoSuchUpload":
-            go = ("gone", decision, then)
+            go = ("gone", decision, over, then)
             if not self.has("LOST: ListParts must agree"):
                 go = ("lost_done", decision, then)
         elif refused == "InvalidPart":
-            go = ("parts", decision, store.limit, then)
+            go = ("parts", decision, over, then)
         else:
             go = self.finish(decision, then)
         yield Step(f"HEAD: {there(store.object)}", store, go)
 
-    def at_gone(self, store: Own, decision: Decision, then: Local) -> Steps:
+    def at_gone(self, store: Own, decision: Decision, over: bool, then: Local) -> Steps:
         lives = upload_of(store, decision[2]) is not None
-        go: Local = ("parts", decision, store.limit, then)
+        go: Local = ("parts", decision, over, then)
         if not lives:
             go = ("head_gone", decision, then) if self.has("LOST: gone, then HEAD") else ("lost_done", decision, then)
         yield Step(f"ListParts {decision[2]}: {'lives' if lives else 'NoSuchUpload'}", store, go)
@@ -106,14 +108,14 @@ class OwnProgram(Program[Own]):
         yield Step(f"HEAD: {there(store.object)}", store, go)
 
     def at_parts(self, store: Own, decision: Decision, over: bool, then: Local) -> Steps:
-        """InvalidPart: the newest row. ``over``: the time to mend was over before this was asked."""
+        """InvalidPart: the newest row. ``over``: the time to mend was over before CMU was asked."""
         living = upload_of(store, decision[2])
         go: Local
-        if living is None or living[1] == decision[3]:
+        if living is None or (living[1] == decision[3] and self.has("give up: only if a part differs")):
             go = self.finish(decision, then)
-        elif living[1][:1] == decision[3][0] and self.has("InvalidPart: the same bytes under another ETag"):
+        elif living[1][:1] == decision[3][0] and living[1] != decision[3] and self.has(_RETAGGED):
             go = ("cmu", decision, living[1], then)
-        elif not self.has("give up: the clock is read before the parts"):
+        elif not self.has("give up: the clock is read before CMU"):
             go = ("clock", decision, then)
         else:
             go = ("give_up", decision, then) if over else ("needed", then)
