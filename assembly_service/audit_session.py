@@ -15,6 +15,7 @@ from assembly_service.claims import Claims
 from assembly_service.events import Events
 from assembly_service.retention import Retention
 from assembly_service.standing import read_session_last
+from sealane.domain.claims import Standing
 from sealane.domain.errors import BadRecord
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.records import DoneRecord, SessionRecord
@@ -156,13 +157,11 @@ class SessionAudit:
                 text = f"The object has {head.size} bytes; the commit says {done.size}."
                 yield Finding(AuditKind.BAD_RECORD, text, head.last_modified, session, record.key, size=head.size)
             return
-        if record.chosen_key and await self._claims.replaced(tenant, record.chosen_key, done.generation, deadline):
-            return
         # Deleted or replaced since? The records again, behind the HEAD.
         again = await read_session_last(self._records, tenant, session, deadline)
         if again.records.state is not SessionState.COMMITTED:
             return
-        if record.chosen_key and await self._claims.replaced(tenant, record.chosen_key, done.generation, deadline):
+        if record.chosen_key and await self._later(tenant, record.chosen_key, done.generation, deadline):
             return
         what = "is not there" if head is None else "is another's"
         text = f"The object of a committed session {what}."
@@ -174,6 +173,17 @@ class SessionAudit:
             record.key,
             size=done.size if head is None else 0,
         )
+
+    async def _later(self, tenant: Tenant, object_key: str, generation: int, deadline: Deadline) -> bool:
+        """True if a later generation is decided: its object, or its deletion, comes before its done.json."""
+        log = await self._claims.log(tenant, object_key, deadline)
+        for listed in reversed(log.claims):
+            if listed.number <= generation:
+                break
+            claim = await self._claims.claim(tenant, object_key, listed.number, deadline)
+            if claim.standing in (Standing.UNDONE, Standing.DONE):
+                return True
+        return False
 
     async def _head(self, key: str, deadline: Deadline) -> ObjectHead | None:
         try:

@@ -715,6 +715,31 @@ def test_a_bucket_of_chosen_keys_deleted_replaced_and_held_is_clean(dialect) -> 
     run(main())
 
 
+@pytest.mark.parametrize("stopped", ["complete_multipart", "delete"])
+def test_an_audit_between_a_later_generations_object_and_its_done_json_finds_nothing(stopped) -> None:
+    """The object comes, or goes, before done.json says so."""
+
+    async def main() -> None:
+        world = World()
+        old = await held(world)
+        await wait(7200)
+        crash = Fault(stopped, KEY, dies_behind)
+        new = await world.session(TWO, object_key=KEY, precondition=ANY)
+        dying = world.replica(faults=crash)
+        with pytest.raises(Crash):
+            await (delete(dying, old) if stopped == "delete" else dying.commit(new))
+        assert at_key(world) != ONE
+        walk = world.replica().assembly.auditor.audit(TENANT, Deadline.after(600))
+        assert [message async for message in walk if isinstance(message, Finding)] == []
+
+    run(main())
+
+
+def dies_behind(effect: Callable[[], Any]) -> None:
+    effect()
+    raise Crash
+
+
 def test_an_object_of_a_generation_that_was_deleted_is_a_ghost_if_it_is_back() -> None:
     """Somebody restored a backup into the bucket, say."""
 
