@@ -17,16 +17,17 @@ from assembly_world import (
     content_of,
     first,
     loses_answer,
+    refuses,
     run,
     wait,
 )
 
 from sealane.domain.claims import ANY
 from sealane.domain.decision import Decision
-from sealane.domain.errors import ChunkNeeded, InternalError, ObjectCorrupt, SessionNotFound
+from sealane.domain.errors import ChunkNeeded, InternalError, ObjectCorrupt, OutcomeUnknown, SessionNotFound
 from sealane.domain.records import DeletedRecord, DoneRecord, MultipartRecord
 from sealane.domain.states import SessionState
-from sealane.store import keys
+from sealane.store import keys, port
 from sealane.store.deadline import Deadline
 from sealane.store.simulated_traits import AWS
 
@@ -120,6 +121,39 @@ def test_done_json_of_a_session_that_is_deleted_between_two_reads_is_no_success(
         replica = world.replica(faults=Fault("get", keys.DONE, first(deleted_as_far_as_session_json)))
         with pytest.raises(SessionNotFound):
             await getattr(replica, method)(session)
+
+    run(main())
+
+
+@pytest.mark.parametrize("name", [keys.SESSION, keys.DECISION, keys.DONE, keys.DELETED, keys.MULTIPART])
+def test_another_sessions_record_is_believed_of_nobody(name: str) -> None:
+    """Section 11: a record names its session, and a copy of it under another's key decides nothing."""
+
+    async def main() -> None:
+        world = World()
+        other, session = await world.session(), await world.session()
+        await world.replica().commit(other)
+        await world.put_record(other, keys.DELETED, DeletedRecord(other.id).encode())
+        copied = world.read(other, name)
+        assert copied is not None
+        await world.plain.put(keys.record(TENANT, session.id, name), copied, timeout=30)
+        with pytest.raises(InternalError):
+            await world.replica().commit(session)
+        assert world.object(session) is None
+
+    run(main())
+
+
+def test_a_decision_that_can_not_be_read_back_is_an_unknown_outcome() -> None:
+    """Section 6: "never failed", for it may have landed."""
+
+    async def main() -> None:
+        world = World()
+        session = await world.session()
+        fault = Fault("get", keys.DECISION, refuses(port.OutcomeUnknown("503")), nth=2, times=10**6)
+        with pytest.raises(OutcomeUnknown):
+            await world.replica(faults=fault).commit(session, seconds=20)
+        assert world.decision(session) is not None
 
     run(main())
 
