@@ -43,7 +43,8 @@ HEADS_BEFORE_LOST = 4
 """A CMU that another replica sent may be answered NoSuchUpload here before its object shows: look a few times."""
 LOOK_SECONDS = 0.1
 """Between two of these looks, at least: full jitter alone could make all of them in one moment."""
-_GONE_OR_OTHER = (port.NoSuchUpload, port.InvalidPart, port.ChecksumMismatch)
+_OTHER = (port.InvalidPart, port.ChecksumMismatch)
+_GONE_OR_OTHER = (port.NoSuchUpload, *_OTHER)
 _UNKNOWN = (port.OutcomeUnknown, port.WriteConflict, port.PreconditionFailed)
 EMPTY_SHA256 = hashlib.sha256(b"").digest()
 
@@ -139,8 +140,10 @@ class RollForward:
     async def _finish(self, work: _Work) -> DoneRecord:
         parts = part_list(work.decided)
         tried = {parts}
-        failures = 0
+        failures = unexplained = 0
         while True:
+            # ⚠ Read before CMU is asked: what the client mended in time, CMU has seen, or the next one sees.
+            too_late = self._time_to_mend_is_over(work)
             refused = await self._complete(work, parts)
             head = await self._own_head(work)  # always: CMU's answer alone is no proof
             if head is not None:
@@ -162,9 +165,13 @@ class RollForward:
                     parts = mending.parts
                     tried.add(parts)
                     continue
-                if work.parameters.chunk_count or self._time_to_mend_is_over(work):
-                    return await self._unmended(work, mending.differing)
-                parts = await self._empty_part_again(work)
+                # ⚠ Nothing differs: mended meanwhile, or a NoSuchUpload of a living upload. Only a CMU that refuses the
+                # parts behind such a look has found what ETags don't show.
+                unexplained = 0 if mending.differing else unexplained + isinstance(refused, _OTHER)
+                if mending.differing or unexplained > 1:
+                    if work.parameters.chunk_count or too_late:
+                        return await self._unmended(work, mending.differing, too_late=too_late)
+                    parts = await self._empty_part_again(work)
             await self._pause(work, failures, refused or port.OutcomeUnknown("completed, but not there"))
 
     async def _complete(self, work: _Work, parts: Sequence[Part]) -> StoreError | None:
@@ -239,9 +246,9 @@ class RollForward:
         given = timedelta(seconds=work.session.ttl) + self._retention.grace
         return self._store.now() >= work.decision.last_modified + given
 
-    async def _unmended(self, work: _Work, differing: Sequence[int]) -> DoneRecord:
+    async def _unmended(self, work: _Work, differing: Sequence[int], *, too_late: bool) -> DoneRecord:
         """Only the client can help: CHUNK_NEEDED, until the time for that is over."""
-        if self._time_to_mend_is_over(work):
+        if too_late:
             return await self._give_up(work)
         if (done := await self._done_meanwhile(work)) is not None:
             return done

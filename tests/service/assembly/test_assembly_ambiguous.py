@@ -717,3 +717,58 @@ def test_i14_a_commit_against_a_storm_ends_by_its_deadline_and_is_helped_afterwa
         assert world.object(session) == session.content
 
     run(main())
+
+
+def test_i3_a_part_that_was_mended_in_time_is_not_given_up_for_a_look_that_came_late() -> None:
+    """⚠ Section 6: the clock is read before CMU. Refused in time, mended in time, looked at too late: CMU again."""
+
+    async def main() -> None:
+        world = World(AWS)
+        session = await world.session()
+        await world.decide(session)
+        await world.store_part(session, 0, b"x" * CHUNK)  # a late writer's
+        await wait(EXPIRED_AFTER - 10)
+
+        async def mend() -> None:
+            await world.store_part(session, 0, session.chunk(0))
+            await wait(20)
+
+        replica = world.replica(faults=Fault("list_parts", "data.bin", first(mend)))
+        assert (await replica.commit(session)).blake3 == session.parameters.blake3
+        assert world.object(session) == session.content
+
+    run(main())
+
+
+def test_i3_a_no_such_upload_of_a_living_upload_is_no_reason_to_give_up() -> None:
+    """⚠ Section 6: given up is only what differs, however late it is."""
+
+    async def main() -> None:
+        world = World(AWS)
+        session = await world.session()
+        await world.decide(session)
+        await wait(EXPIRED_AFTER)
+        wrong = Fault("complete_multipart", "data.bin", refuses(port.NoSuchUpload("it says")), times=3)
+        assert (await world.replica(faults=wrong).commit(session)).blake3 == session.parameters.blake3
+        assert wrong.fired == 3
+        assert world.object(session) == session.content
+
+    run(main())
+
+
+def test_i3_what_etags_do_not_show_is_asked_for_and_given_up_in_the_end() -> None:
+    """Section 6: CMU refuses parts of which none differs, and again: CHUNK_NEEDED for all; LOST once it is too late."""
+
+    async def main() -> None:
+        world = World(AWS)
+        session = await world.session()
+        await world.decide(session)
+        hidden = Fault("complete_multipart", "data.bin", refuses(port.ChecksumMismatch("BadDigest")), times=1000)
+        with pytest.raises(ChunkNeeded) as needed:
+            await world.replica(faults=hidden).commit(session)
+        assert len(needed.value.chunks) == session.parameters.chunk_count
+        await wait(EXPIRED_AFTER)
+        with pytest.raises(SessionLost):
+            await world.replica(faults=hidden).commit(session)
+
+    run(main())
