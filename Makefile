@@ -19,6 +19,7 @@ TEST_READY   := $(STAMPS)/test
 LINT_READY   := $(STAMPS)/lint
 PROTOS_READY := $(STAMPS)/protos
 E2E_READY    := $(STAMPS)/e2e
+MUTATION_READY := $(STAMPS)/mutation
 FUZZ_READY   := $(STAMPS)/fuzz
 K8S_READY    := $(STAMPS)/k8s
 
@@ -143,6 +144,19 @@ fuzz: $(STAMPS)/sealane $(TEST_READY) $(FUZZ_READY) ## Hostile bytes on the wire
 .PHONY: model
 model: $(VENV)/pyvenv.cfg ## The protocol's model: every interleaving, then every rule removed in turn (docs/model.md)
 	@$(BIN)/python -m tests.model
+
+.PHONY: crash-points
+crash-points: $(STAMPS)/sealane $(TEST_READY) ## Every store call × {before, after, answer lost}; two actors with PREEMPTIONS=2 (3: all, an hour)
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation.points $(if $(PREEMPTIONS),--preemptions $(PREEMPTIONS))
+
+.PHONY: mutants
+mutants: $(STAMPS)/sealane $(TEST_READY) ## Take each guard of the protocol away: a test must notice (ONLY=id, JOBS=2, JSON=file)
+	@$(BIN)/python -m tests.mutants $(if $(ONLY),--only '$(ONLY)') $(if $(JOBS),--jobs $(JOBS)) $(if $(JSON),--json $(JSON))
+
+.PHONY: mutmut
+mutmut: $(STAMPS)/sealane $(TEST_READY) $(MUTATION_READY) ## Random mutants of the domain, and their score (SAMPLE=300, SEED=1, JOBS=2)
+	@$(BIN)/python -m tests.mutants.domain_score $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(JOBS),--jobs $(JOBS))
 
 # --- measure ---
 

@@ -18,7 +18,6 @@ from sealane.client.errors import SessionNotFound
 from sealane.domain.decision import Outcome
 from sealane.domain.records import DoneRecord
 from tests.simulation.plan import CHUNK, SessionPlan
-from tests.simulation.run import finished
 from tests.simulation.scenes import (
     EXPIRED,
     FORGOTTEN,
@@ -234,7 +233,6 @@ def stage(operation: Operation, nth: int, kind: str, stays: bool, *, trace: bool
 
     scene = Scene(plan(*operation.sessions, dialect=operation.dialect), act, trace=trace)
     scene.play()
-    finished()
     return scene
 
 

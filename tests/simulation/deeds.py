@@ -232,7 +232,7 @@ async def remove(actor: Actor) -> None:
 async def poll(actor: Actor) -> None:
     """Questions, of every kind."""
     session_id = await actor.find()
-    for _ in range(4):
+    for _ in range(2):
         if session_id is None:
             return
         try:

@@ -15,7 +15,6 @@ from typing import Any
 from sealane.client.errors import SealaneError
 from tests.simulation.deeds import Actor
 from tests.simulation.plan import CHUNK, SessionPlan
-from tests.simulation.run import finished
 from tests.simulation.scenes import (
     EXPIRED,
     FORGOTTEN,
@@ -243,7 +242,6 @@ def run(pair: Pair, first: str, segments: tuple[int, ...], *, trace: bool = Fals
 
     duel = Duel(plan(*pair.sessions, dialect=pair.dialect), act, trace=trace)
     duel.play()
-    finished()
     return duel, turns
 
 

@@ -148,7 +148,7 @@ def _piece(stock: int, index: int) -> bytes:
 
 
 def _session(rng: random.Random, number: int) -> SessionPlan:
-    chunks = rng.choice((0, 1, 1, 2, 2, 3, 4))
+    chunks = rng.choice((0, 1, 1, 1, 2, 2, 3))
     size = 0 if chunks == 0 else (chunks - 1) * CHUNK + rng.choice((1, 100, CHUNK - 1, CHUNK, CHUNK))
     return SessionPlan(size, rng.random() < 0.7, rng.choice((60, 60, 90)), 3 * rng.randrange(3) + number)
 
@@ -156,7 +156,7 @@ def _session(rng: random.Random, number: int) -> SessionPlan:
 def _at_one_key(rng: random.Random) -> tuple[SessionPlan, ...]:
     """Sessions that want the same key; some have the same bytes."""
     made: list[SessionPlan] = []
-    for number in range(rng.choice((1, 2, 2, 3))):
+    for number in range(rng.choice((1, 2, 2))):
         session = replace(_session(rng, number), key="docs/report", match=rng.choice((0, 0, None, None, 1)))
         if number and rng.random() < 0.3:
             session = replace(session, size=made[0].size, stock=made[0].stock)
@@ -175,10 +175,10 @@ def _deeds(rng: random.Random, session: int) -> list[Deed]:
     first = rng.choices(("upload", "create_and_upload", "stream", "leave", "resume_later"), (5, 5, 2, 2, 2))[0]
     deeds = [deed(first, 0.2)]
     for kind, share in (
-        ("commit", 0.35),
-        ("abort", 0.3),
-        ("twin", 0.2),
-        ("poll", 0.25),
+        ("commit", 0.3),
+        ("abort", 0.25),
+        ("twin", 0.15),
+        ("poll", 0.15),
         ("wrong", 0.1),
         ("rogue", 0.12),
         ("remove", 0.2),
@@ -217,7 +217,7 @@ def _fate(rng: random.Random, actors: list[str]) -> Fate:
 def make(seed: int) -> Plan:
     """The plan of ``seed``."""
     rng = random.Random(seed)
-    sessions = tuple(_session(rng, number) for number in range(rng.choices((1, 2, 3), (8, 3, 1))[0]))
+    sessions = tuple(_session(rng, number) for number in range(rng.choices((1, 2, 3), (16, 3, 1))[0]))
     if rng.random() < 0.3:
         sessions = _at_one_key(rng)
     deeds = tuple(deed for number in range(len(sessions)) for deed in _deeds(rng, number))
@@ -225,7 +225,7 @@ def make(seed: int) -> Plan:
         seed,
         rng.choice(("seaweedfs", "seaweedfs", "aws", "aws-kms", "seaweedfs-kms")),
         rng.choice((1000, 1000, 1000, 1000, 2, 5)),
-        rng.choice((40.0, 100.0, 250.0)),
+        rng.choice((60.0, 150.0, 250.0)),
         sessions,
         deeds,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio.tasks
 import functools
 import gc
 import hashlib
@@ -66,17 +65,11 @@ class Result:
         return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
 
 
-def finished() -> None:
-    """Forget the tasks of a run: what a crash has left never ends."""
-    asyncio.tasks._all_tasks.clear()  # type: ignore[attr-defined]
-
-
 def play(plan: Plan, *, trace: bool = False) -> Result:
     """Run ``plan``."""
     _errors.clear()
     world = World(plan, trace=trace)
     violations = world.play()
-    finished()
     if _errors and not violations:
         violations.append(Violation("BUG", f"logged as an error: {_errors[0]}", 0.0))
     outcomes = Counter("LOST" if facts.lost else str(facts.outcome) for facts in world.model.sessions.values())

@@ -37,6 +37,75 @@ _REFUSALS: dict[str, type[StoreError]] = {
 _LIFETIME = SIGNATURE_LIFETIME.total_seconds()
 
 
+class _Flight:
+    """One call: what happens when it arrives, and when its answer does. Both are the world's doing."""
+
+    __slots__ = (
+        *("back", "cut", "dies", "early", "effect", "future", "key", "local", "number", "op", "refusal", "served"),
+        *("signed", "store"),
+    )
+
+    def __init__(self, store: ProcessStore, op: str, key: str, effect: Callable[[], Any]) -> None:
+        self.store = store
+        self.op = op
+        self.key = key
+        self.effect = effect
+        self.refusal: StoreError | None = None
+        self.cut = self.early = False
+        self.dies: float | None = None
+        self.number = 0
+        self.back = self.signed = self.local = 0.0
+        self.future: asyncio.Future[Any] | None = None
+        self.served = CALL.get()
+
+    def send(self, future: asyncio.Future[Any], back: float) -> None:
+        """It is signed now, with the store's time as the process knows it."""
+        self.future = future
+        self.back = back
+        self.local = self.store.local()
+        self.signed = self.local + self.store.offset
+
+    def land(self) -> None:
+        """It takes effect, or doesn't."""
+        store, world = self.store, self.store.world
+        now = world.loop.now
+        store.in_flight.pop(self.number, None)
+        if self.served is not None:
+            self.served.landings.append((now, self.op, self.key))
+        error: StoreError | None = None
+        answer: Any = None
+        if abs(now - self.signed) > _LIFETIME:
+            error = ClockSkewed("signed by a wrong clock, or long ago")
+        elif self.refusal is not None:
+            error = self.refusal
+        else:
+            try:
+                answer = self.effect()
+            except StoreError as raised:
+                error = raised.with_traceback(None)  # which would keep this frame, and it the error
+        if world.trace is not None:
+            outcome = _outcome(answer, error, self.cut, self.early)
+            world.tell(store.process.name, f"{self.op} {self.key}", outcome)
+        if world.gate is not None:
+            world.gate.landed(store.process)
+        if self.dies is not None:
+            world.crash(store.process, self.dies)
+        elif not self.cut and not self.early:
+            world.loop.world_later(self.back, self.settle, answer, error, now)
+
+    def settle(self, answer: Any, error: StoreError | None, at: float) -> None:
+        """Its answer comes, or time is up."""
+        future = self.future
+        if future is None or future.done():
+            return
+        if type(error) is not OutcomeUnknown:
+            self.store.learn(at, self.local)
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(answer)
+
+
 class ProcessStore(SimulatedStore):
     """One process's connection to the bucket.
 
@@ -46,21 +115,22 @@ class ProcessStore(SimulatedStore):
 
     def __init__(self, world: World, process: Process, rng: random.Random, *, page: int = 1000) -> None:
         super().__init__(world.bucket, name="bucket")
-        self._world = world
-        self._process = process
+        self.world = world
+        self.process = process
         self._rng = rng
         self._page = page
-        self._offset = 0.0
-        self._in_flight: dict[int, Any] = {}
+        self.offset = 0.0
+        self.in_flight: dict[int, Any] = {}
+        """Sent, and not arrived yet."""
         self._sent = 0
         process.ends.append(self._cut)
 
     def now(self) -> datetime:
-        return EPOCH + timedelta(seconds=self._local() + self._offset)
+        return EPOCH + timedelta(seconds=self.local() + self.offset)
 
-    def _local(self) -> float:
-        process = self._process
-        return self._world.loop.now - process.lag + process.skew
+    def local(self) -> float:
+        process = self.process
+        return self.world.loop.now - process.lag + process.skew
 
     async def list_objects(
         self,
@@ -82,11 +152,10 @@ class ProcessStore(SimulatedStore):
         return await super().list_uploads(prefix, timeout=timeout, cursor=cursor, limit=min(limit, self._page))
 
     async def _call(self, op: str, key: str, timeout: float, effect: Callable[[], T]) -> T:
-        world, rng, process = self._world, self._rng, self._process
+        world, rng, process = self.world, self._rng, self.process
         loop = world.loop
+        flight = _Flight(self, op, key, effect)
         there, back = 0.001 + rng.random() * 0.02, 0.001 + rng.random() * 0.02
-        refusal: StoreError | None = None
-        cut = early = dies = False
         fault = world.faults.of(process.name, op, key, loop.now)
         if world.gate is not None:
             await world.gate.enter(process, op, key)
@@ -100,90 +169,59 @@ class ProcessStore(SimulatedStore):
                 process.stall(fault.seconds, clock_stops=True)
                 await asyncio.sleep(0)
             elif kind == "crash_after":
-                dies = True
+                flight.dies = fault.seconds
             elif kind in _REFUSALS:
-                refusal = _REFUSALS[kind](f"fault: {kind}")
+                flight.refusal = _REFUSALS[kind](f"fault: {kind}")
             elif kind == "lost":
-                cut = True
+                flight.cut = True
             elif kind in {"late", "error200"}:
-                cut = True
+                flight.cut = True
                 if fault.seconds:
                     there += fault.seconds
                 else:
-                    refusal = OutcomeUnknown("fault: 200 with an error in it")
+                    flight.refusal = OutcomeUnknown("fault: 200 with an error in it")
             elif kind == "slow":
                 there += fault.seconds
             elif kind == "slow_answer":
                 back += fault.seconds
             elif kind == "early_abort":
-                early = True
+                flight.early = True
                 there += fault.seconds
             elif kind == "lose_upload":
                 world.lose_upload(key)
-        signed, local = self._local() + self._offset, self._local()
-        future: asyncio.Future[T] = loop.create_future()
         self._sent += 1
-        number = self._sent
-        served = CALL.get()
-
-        def land() -> None:
-            self._in_flight.pop(number, None)
-            if served is not None:
-                served.landings.append((loop.now, op, key))
-            error: StoreError | None = None
-            answer: Any = None
-            if abs(loop.now - signed) > _LIFETIME:
-                error = ClockSkewed("signed by a wrong clock, or long ago")
-            elif refusal is not None:
-                error = refusal
-            else:
-                try:
-                    answer = effect()
-                except StoreError as raised:
-                    error = raised
-            if world.trace is not None:
-                world.tell(process.name, f"{op} {key}", _outcome(answer, error, cut, early), lands=True)
-            if world.gate is not None:
-                world.gate.landed(process)
-            if dies:
-                world.crash(process, fault.seconds if fault is not None else 0.0)
-                return
-            if not cut and not early:
-                loop.world_later(back, settle, answer, error, loop.now)
-
-        def settle(answer: Any, error: StoreError | None, at: float) -> None:
-            if future.done():
-                return
-            if type(error) is not OutcomeUnknown:
-                # A Date header has whole seconds; the offset stays while it fits (sealane.store.s3_clock).
-                low, high = int(at) - self._local(), int(at) + 1 - local
-                if not low <= self._offset <= high:
-                    self._offset = (low + high) / 2
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(answer)
-
-        self._in_flight[number] = loop.world_later(there, land)
-        if cut:
-            loop.call_later(min(timeout, 0.01 + back), settle, None, OutcomeUnknown("fault: no answer"), 0.0)
-        elif early:
-            loop.world_later(min(timeout, 0.01 + back), settle, None, None, loop.now)
+        number = flight.number = self._sent
+        future: asyncio.Future[T] = loop.create_future()
+        flight.send(future, back)
+        self.in_flight[number] = loop.world_later(there, flight.land)
+        if flight.cut:
+            loop.call_later(min(timeout, 0.01 + back), flight.settle, None, OutcomeUnknown("fault: no answer"), 0.0)
+        elif flight.early:
+            loop.world_later(min(timeout, 0.01 + back), flight.settle, None, None, loop.now)
         elif there + back >= timeout:
-            loop.call_later(timeout, settle, None, OutcomeUnknown(f"no answer within {timeout:g} s"), 0.0)
+            unknown = OutcomeUnknown(f"no answer within {timeout:g} s")
+            loop.call_later(timeout, flight.settle, None, unknown, 0.0)
         try:
             return await future
         except asyncio.CancelledError:
-            if number in self._in_flight and rng.random() < 0.5:
-                self._in_flight.pop(number).cancel()  # it was not sent yet
+            if number in self.in_flight and rng.random() < 0.5:
+                self.in_flight.pop(number).cancel()  # it was not sent yet
             raise
+        finally:
+            flight.future = future = None  # type: ignore[assignment]  # an error must not be kept by its own frame
+
+    def learn(self, at: float, sent: float) -> None:
+        """From a Date header, in whole seconds; the offset stays while it fits (sealane.store.s3_clock)."""
+        low, high = int(at) - self.local(), int(at) + 1 - sent
+        if not low <= self.offset <= high:
+            self.offset = (low + high) / 2
 
     def _cut(self) -> None:
         """The process has crashed: what it had sent may still arrive, or not."""
-        for timer in self._in_flight.values():
+        for timer in self.in_flight.values():
             if self._rng.random() < 0.5:
                 timer.cancel()
-        self._in_flight.clear()
+        self.in_flight.clear()
 
 
 def _outcome(answer: Any, error: StoreError | None, cut: bool, early: bool) -> str:

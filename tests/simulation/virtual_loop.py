@@ -11,6 +11,8 @@ later, from where it was, either with its clock stopped meanwhile (a paused virt
 from __future__ import annotations
 
 import asyncio
+import asyncio.tasks
+import contextlib
 import contextvars
 import heapq
 from asyncio import events
@@ -250,6 +252,18 @@ class Loop(asyncio.BaseEventLoop):
             return result
         finally:
             events._set_running_loop(None)
+
+    def end(self) -> None:
+        """Let go of everything that a crash, or the end, has left in the middle: none of it runs on."""
+        self.over = True
+        for task in self.tasks:
+            if not task.done():
+                with contextlib.suppress(BaseException):  # whatever its ``finally`` tries in vain
+                    task.get_coro().close()
+        self.tasks.clear()
+        self._timers.clear()
+        self._ready.clear()
+        asyncio.tasks._all_tasks.clear()  # type: ignore[attr-defined]
 
     def _step(self) -> None:
         ready = self._ready

@@ -87,7 +87,6 @@ class World:
         self.network.cuts = [(c.one, c.other, begin + c.start, begin + c.start + c.seconds) for c in plan.cuts]
         self.contents = [session.content for session in plan.sessions]
         self.successes: dict[str, CommittedObject] = {}
-        self.events = 0
         self._net_seen = [0] * len(plan.net)
         self._skews = dict(plan.skews)
         self._open = len(plan.deeds)
@@ -105,7 +104,7 @@ class World:
         self.violations.append(Violation(invariant, text, self.loop.now - self.start))
         self.tell("MODEL", f"VIOLATION {invariant}", text)
 
-    def tell(self, who: str, what: str, outcome: str, *, lands: bool = False) -> None:
+    def tell(self, who: str, what: str, outcome: str) -> None:
         if self.trace is not None:
             self.trace.tell(self.loop.now, who, what, outcome)
 
@@ -246,8 +245,7 @@ class World:
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this seed
             self.violate("BUG", f"{type(error).__name__}: {error}", error)
         finally:
-            self.events = self.loop.steps
-            self.loop.over = True
+            self.loop.end()
             connections.channel, uploads.DaemonThread = replaced
         return self.violations
 
