@@ -82,7 +82,7 @@ class Deleter:
                 raise SessionNotFound  # no caller made it, and none removes it
             if found.session is None:
                 # The caller is told that nothing is left: so nothing of a removal that was cut short may be.
-                if (await self._store.list_objects(keys.session_prefix(tenant, session), deadline, limit=1)).objects:
+                if await self._anything_left(tenant, session, deadline):
                     await self._purge.gone(tenant, session, deadline, removed=removed)
                 if became is None:
                     raise SessionNotFound
@@ -106,6 +106,14 @@ class Deleter:
                 case _:
                     break
         raise InternalError(private=f"session {session} never ended while it was deleted: {found.records.state}")
+
+    async def _anything_left(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> bool:
+        """A record, a receipt, or an upload at the session's own key: one that began late has no record beside it."""
+        if (await self._store.list_objects(keys.session_prefix(tenant, session), deadline, limit=1)).objects:
+            return True
+        async for _ in self._store.list_uploads_all(keys.own_object_prefix(tenant, session), deadline):
+            return True
+        return False
 
     async def _finish(self, tenant: Tenant, found: Snapshot, deadline: Deadline) -> None:
         """COMMITTING → COMMITTED, or LOST: then there is no object, and the records go as those of an abort."""

@@ -52,7 +52,8 @@ class KeyReader:
             newest = await self._claims.newest(tenant, object_key, log, deadline) if foreign else claim
             if await self._claims.moved(tenant, object_key, log, deadline):
                 continue
-            if foreign and newest is not None and is_of(head, newest):
+            # A tombstone has its target's token: what shows that behind it was put there by somebody (a backup, say).
+            if foreign and newest is not None and not newest.tombstone and is_of(head, newest):
                 continue  # decided meanwhile, and there already
             generation = present.generation if present else 0
             if foreign and head is not None:

@@ -280,6 +280,28 @@ def test_a_second_call_finds_nothing_and_says_so() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("when", ["while it runs", "behind it"])
+def test_i9_an_upload_without_any_record_that_begins_late_is_gone_when_a_delete_answers(when) -> None:
+    """I9: an ingest that stalled before CreateMultipartUpload; NOT_FOUND from DeleteSession means: nothing is left."""
+
+    async def main() -> None:
+        world = World()
+        session = await begin(world, "open")
+
+        async def begins() -> None:
+            await world.start_upload(session)
+
+        fault = Fault("delete", keys.DECISION, first(begins), times=1 if when == "while it runs" else 0)
+        assert (await delete(world.replica(faults=fault), session)).state is SessionState.ABORTED
+        if when == "behind it":
+            await begins()
+            with pytest.raises(SessionNotFound):
+                await delete(world.replica(), session)
+        assert world.leftovers(session) == []
+
+    run(main())
+
+
 def test_a_call_that_can_not_be_confirmed_is_unknown_and_never_a_success() -> None:
     """I8: answered only after HEAD says 404."""
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from assembly_world import (
@@ -720,6 +723,24 @@ def test_a_done_tombstone_means_vacant_and_the_key_cools_for_an_hour() -> None:
     run(main())
 
 
+def test_an_object_that_is_back_behind_its_tombstone_is_foreign_to_who_asks_for_the_key() -> None:
+    """Somebody restored a backup, say: an answer, and not "unknown, repeat" for ever because the tokens are equal."""
+
+    async def main() -> None:
+        world = World()
+        session = await held(world)
+        upload = await world.start_upload(session)
+        digest = hashlib.sha256(b"x").digest()
+        etag = await world.plain.upload_part(session.record.key, upload, 1, b"x", sha256=digest, timeout=30)
+        await tombstone(world, 1)
+        await world.plain.complete_multipart(session.record.key, upload, [port.Part(1, etag, digest)], timeout=30)
+        state = await world.replica().key(KEY)
+        assert state.holder is not None
+        assert (state.holder.foreign, state.holder.size, state.generation) == (True, 1, 0)
+
+    run(main())
+
+
 def test_a_tombstone_session_is_nobody_s_but_the_delete_s() -> None:
     """Section 7: no caller made it, so no caller finds it."""
 
@@ -744,6 +765,30 @@ def test_a_tombstone_claims_only_the_generation_that_it_targets() -> None:
             await tombstone(world, 1)
         assert refused.value.holder is not None
         assert refused.value.holder.generation == 2
+
+    run(main())
+
+
+class Bug(Exception):
+    """Neither the store's error nor the domain's."""
+
+
+def test_i10_w6_a_session_that_a_bug_keeps_from_being_read_spares_the_uploads_of_its_tenant() -> None:
+    """⚠ I5, I10: the pass goes on behind a bug (or want of memory), and must not take the unread session for none."""
+
+    async def main() -> None:
+        def breaks(effect: Callable[[], Any]) -> Any:
+            raise Bug
+
+        world = World()
+        session = await world.session(TWO, object_key=KEY, ttl=30 * 24 * 3600)
+        await wait(2 * 3600)
+        fault = Fault("get", f"{session.id}/{keys.MULTIPART}", breaks, times=10**6)
+        replica = world.replica(faults=fault)
+        await replica.sweep_all(full=True)
+        assert {facts["kind"] for _, facts in replica.events.alarms} == {"Bug"}
+        assert (await world.replica().commit(session)).generation == 1
+        whole(world, session, 1)
 
     run(main())
 
