@@ -1,7 +1,8 @@
 """AuditStore: walks a tenant's part of the store both ways, and tells what does not fit together.
 
 From the records to the objects, and from the objects to the records; then the multipart uploads. Nothing is changed
-unless it is asked for, and then only what the sweeper may remove, by the sweeper's own code. No object is ever touched.
+unless it is asked for, and then only what the sweeper may remove, by the sweeper's own code: no object but one whose
+deletion was begun (deleted.json, or a tombstone's decision) and was cut short.
 """
 
 from __future__ import annotations

@@ -22,7 +22,9 @@ _SAY_EVERY_SECONDS = 5.0
 
 
 @click.command(name="audit")
-@click.option("--repair", is_flag=True, help="Remove what no session can account for; never an object.")
+@click.option(
+    "--repair", is_flag=True, help="Remove what no session accounts for; an object only to finish its deletion."
+)
 @click.option(
     "--min-age",
     callback=quantities.duration,
@@ -45,7 +47,7 @@ def command(
 
     Records without objects, objects without records, uploads and receipts of no session, sessions that the sweeper
     should have ended. Nothing is changed without --repair, and then only what the sweeper may remove, each step
-    confirmed; objects never.
+    confirmed; an object only to finish a deletion that was begun.
 
     Exit code 0 if nothing does not fit (any more); 8 if something is left.
     """

@@ -116,7 +116,8 @@ class AssemblyCalls(Calls):
         """Walk the caller's part of the store: every finding, and an AuditSummary as the last item.
 
         ``min_age`` in seconds: what is younger is left out (None: the server's default). ``repair`` removes what the
-        sweeper may remove, never an object. ``progress(keys, sessions)``. Not retried: what was yielded is yielded.
+        sweeper may remove, an object only to finish a deletion that was begun. ``progress(keys, sessions)``. Not
+        retried: what was yielded is yielded.
         """
         async with aclosing(audit(self._connections, min_age=min_age, repair=repair, progress=progress)) as found:
             async for each in found:

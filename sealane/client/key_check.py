@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sealane.client.connections import Connections
 from sealane.client.errors import (
+    GaveUp,
     GenerationMismatch,
     InvalidObjectKey,
     SealaneError,
@@ -36,7 +37,7 @@ async def refuse_early(connections: Connections, request: UploadRequest, request
             connections.assembly.GetKey, asked, timeout=EARLY_SECONDS, request_id=request_id
         )
     except SealaneError as error:
-        if is_transient(error):
+        if is_transient(error) or isinstance(error, GaveUp):  # with a patience shorter than EARLY_SECONDS
             return
         raise
     holder = holder_from_proto(answer.holder) if answer.HasField("holder") else None

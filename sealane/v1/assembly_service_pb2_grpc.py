@@ -169,8 +169,8 @@ class AssemblyServiceServicer:
         """Walks the caller's part of the store both ways, and streams what does not fit together: records without objects,
         objects without records, uploads and receipts of no session.
 
-        Changes nothing unless `repair` is set, and then only what the sweeper may remove; an object is never touched. The
-        last message has the summary. INVALID_ARGUMENT INVALID_REQUEST.
+        Changes nothing unless `repair` is set, and then only what the sweeper may remove; an object only to finish a
+        deletion that was begun. The last message has the summary. INVALID_ARGUMENT INVALID_REQUEST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

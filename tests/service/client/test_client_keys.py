@@ -9,7 +9,7 @@ import pytest
 from blake3 import blake3
 from client_world import KIB, World, content, options, world
 
-from sealane.client import Client, Progress, SessionState, errors
+from sealane.client import BackoffPolicy, Client, Progress, SessionState, errors
 
 KEY = "films/2030/a.mov"
 PATH = f"default/{KEY}"
@@ -99,6 +99,19 @@ async def test_without_assembly_the_early_look_is_skipped(here: World, monkeypat
                 timeout=3,
             )
     assert max(seen) == 3
+    await here.assembly.start()
+
+
+async def test_a_patience_that_is_shorter_than_the_early_look_does_not_end_the_upload(here: World) -> None:
+    """What assembly does not say early is the commit's to say: the bytes go to ingest meanwhile."""
+    await here.assembly.stop()
+    seen: list[int] = []
+    async with here.client(backoff=BackoffPolicy(0.01, 0.02, patience_seconds=0.5)) as client:
+        with pytest.raises(errors.GaveUp):
+            await client.upload(
+                content(3 * KIB), filename="a", object_key=KEY, progress=lambda p: seen.append(p.chunks_stored)
+            )
+    assert max(seen, default=0) == 3
     await here.assembly.start()
 
 
