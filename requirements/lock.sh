@@ -9,6 +9,6 @@ compile() { # group, then its inputs
     --no-emit-index-url --no-emit-find-links --output-file "$out" "$@"
 }
 compile run --extra all --group build pyproject.toml
-for group in test lint e2e fuzz protos k8s; do
+for group in test lint e2e fuzz protos k8s mutation; do
   compile "$group" --constraint requirements/run.lock --group "$group"
 done

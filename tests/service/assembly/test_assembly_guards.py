@@ -22,11 +22,13 @@ from assembly_world import (
     wait,
 )
 
+from assembly_service.servicer import _in_time
 from sealane.domain.claims import ANY
 from sealane.domain.decision import Decision
 from sealane.domain.errors import ChunkNeeded, InternalError, ObjectCorrupt, OutcomeUnknown, SessionNotFound
 from sealane.domain.records import DeletedRecord, DoneRecord, MultipartRecord
 from sealane.domain.states import SessionState
+from sealane.rpc.call import Call, enter_call, this_call
 from sealane.store import keys, port
 from sealane.store.deadline import Deadline
 from sealane.store.simulated_traits import AWS
@@ -224,6 +226,18 @@ def test_of_an_object_that_is_longer_than_committed_no_more_is_read_than_that_ta
                 pass
         assert caught.value.actual_size is not None
         assert caught.value.actual_size <= 1 << 20  # one block
+
+    run(main())
+
+
+def test_i14_an_unknown_outcome_is_said_before_the_callers_time_is_up() -> None:
+    """Section 6, "at the deadline: outcome unknown, repeat"; behind the deadline nobody hears it."""
+
+    async def main() -> None:
+        enter_call(Call("/m", TENANT, "somebody", "r", Deadline.after(10)))
+        assert this_call().deadline.at - _in_time().at == pytest.approx(0.25)
+        enter_call(Call("/m", TENANT, "somebody", "r", Deadline.after(1)))
+        assert this_call().deadline.at - _in_time().at == pytest.approx(0.1)
 
     run(main())
 
