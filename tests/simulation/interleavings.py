@@ -214,6 +214,12 @@ PAIRS = (
     Pair("commit ‖ commit", _commit_commit, lambda a, b: _fine(a) and _fine(b)),
     Pair("commit ‖ abort", _commit_abort, lambda a, b: _fine(a) is not _fine(b)),
     Pair("commit ‖ expire and purge", _commit_expire, lambda a, b: _refused_or_fine(a) and _fine(b)),
+    Pair(
+        "commit of an empty object ‖ purge",
+        _commit_expire,
+        lambda a, b: _refused_or_fine(a) and _fine(b),
+        (session_of(0),),
+    ),
     Pair("commit ‖ late chunk", _commit_late_chunk, lambda a, b: _fine(a), dialect="seaweedfs-kms"),
     Pair("commit ‖ late chunk, AWS", _commit_late_chunk, lambda a, b: _fine(a), dialect="aws-kms"),
     Pair("commit ‖ other bytes", _commit_other_chunk, lambda a, b: _refused_or_fine(a)),

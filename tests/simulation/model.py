@@ -89,6 +89,8 @@ class Model:
         self.tenant = world.tenant
         self.contents: dict[bytes, bytes] = {}
         """Contents that clients upload, by BLAKE3."""
+        self.pieces: set[bytes] = set()
+        """BLAKE3 of every chunk of them."""
         self.grace = world.retention.grace.total_seconds()
         self.kept = world.retention.outcome.total_seconds()
 
@@ -96,6 +98,7 @@ class Model:
         """A client is going to upload ``content``."""
         digest = blake3(content).digest()
         self.contents[digest] = content
+        self.pieces.update(self.chunk_digest(content, index) for index in range(-(-len(content) // self._world.chunk)))
         return CommitParameters(-(-len(content) // self._world.chunk), len(content), digest)
 
     def violate(self, invariant: str, text: str) -> None:
@@ -188,8 +191,8 @@ class Model:
             self.keys.done(facts)
 
     def _receipt(self, facts: SessionFacts, receipt: Receipt) -> None:
-        if facts.record.tombstone:
-            self.violate("I9", f"a receipt of tombstone {facts.id}")
+        if facts.record.tombstone or receipt.blake3 not in self.pieces:
+            self.violate("I4", f"{facts.id}: a receipt of chunk {receipt.index}, of bytes that nobody has sent")
         stored = self._world.bucket.part_sha256s(facts.upload_id, receipt.index + 1)
         if stored is not None and receipt.sha256 not in stored and not facts.may_be_lost:
             self.violate("I5", f"{facts.id}: a receipt of chunk {receipt.index}, and no such part")
@@ -318,11 +321,20 @@ class Model:
         if facts.outcome in {Outcome.ABORT, Outcome.EXPIRE} and facts.decided < looked:
             self.violate("I8", f"{facts.id}: chunks are acknowledged after its {facts.outcome}")
 
-    def acknowledged(self, session: str, index: int) -> None:
-        """A chunk is answered as stored."""
+    def acknowledged(self, session: str, index: int, content: bytes | None) -> None:
+        """A chunk of ``content`` is answered as stored."""
         facts = self.sessions.get(session)
-        if facts is None or not facts.alive or facts.decision is not None:
+        if facts is None or not facts.alive or content is None or facts.undone or facts.deleted:
+            return
+        sent = self.chunk_digest(content, index)
+        if facts.decision is not None:
+            parts = facts.decision.parts
+            if index >= len(parts) or parts[index].blake3 != sent:
+                self.violate("I5", f"{facts.id}: chunk {index} is acknowledged, and the decision has other bytes")
             return
         prefix = keys.receipts_prefix(Tenant(self._world.tenant), facts.id, index)
-        if not self._world.bucket.keys(prefix):
+        if sent not in [keys.parse_receipt(key).blake3 for key in self._world.bucket.keys(prefix)]:
             self.violate("I5", f"{facts.id}: chunk {index} is acknowledged, and has no receipt")
+
+    def chunk_digest(self, content: bytes, index: int) -> bytes:
+        return blake3(content[index * self._world.chunk : (index + 1) * self._world.chunk]).digest()

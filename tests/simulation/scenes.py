@@ -96,6 +96,7 @@ class Scene(World):
 
 async def store_chunks(actor: Actor, session_id: str, indexes: list[int], *, other: bool = False) -> None:
     """One stream of these chunks, by hand: no retry, no commit. ``other``: with their first byte changed."""
+    actor.world.sending[actor.name] = actor.content
     call = actor.client._connections.upload_stream(0, seconds=60.0, stall_seconds=30.0, request_id="")
     try:
         await call.send(header(session_id))
@@ -103,6 +104,10 @@ async def store_chunks(actor: Actor, session_id: str, indexes: list[int], *, oth
             piece = bytearray(actor.content[index * CHUNK : (index + 1) * CHUNK])
             if other:
                 piece[0] ^= 0xFF
+                changed = bytearray(actor.content)
+                changed[index * CHUNK] ^= 0xFF
+                actor.world.model.declare(bytes(changed))
+                actor.world.sending[actor.name] = bytes(changed)
             for _, message in frames(index, memoryview(piece), blake3(piece).digest(), 700):
                 await call.send(message)
     except StreamEnded:

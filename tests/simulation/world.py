@@ -87,6 +87,8 @@ class World:
         self.network.cuts = [(c.one, c.other, begin + c.start, begin + c.start + c.seconds) for c in plan.cuts]
         self.contents = [session.content for session in plan.sessions]
         self.successes: dict[str, CommittedObject] = {}
+        self.sending: dict[str, bytes] = {}
+        """Client -> what it uploads."""
         self._net_seen = [0] * len(plan.net)
         self._skews = dict(plan.skews)
         self._open = len(plan.deeds)
@@ -184,7 +186,7 @@ class World:
                 listed = max((at for at, op, _ in call.landings if op == "list_objects"), default=0.0)
                 self.model.taken(session, listed)
                 for chunk in ingest_service_pb2.UploadChunksResponse.FromString(answer).chunks:
-                    self.model.acknowledged(session, chunk.chunk_index)
+                    self.model.acknowledged(session, chunk.chunk_index, self.sending.get(call.client.name))
 
     def told(self, call: Call, message: bytes) -> None:
         """A message of an answer stream leaves a server."""
@@ -207,7 +209,8 @@ class World:
 
     def failed(self, actor: Actor, error: SealaneError) -> None:
         """A client was refused."""
-        if self.plan.calm and len(self.plan.deeds) == 1 and actor.deed.kind not in {"leave", "wrong"}:
+        possible = not actor.session.match  # a generation that is not there can't be replaced
+        if self.plan.calm and possible and len(self.plan.deeds) == 1 and actor.deed.kind not in {"leave", "wrong"}:
             self.violate("I14", f"nothing went wrong, and {actor.deed.kind} failed: {type(error).__name__} {error}")
 
     # --- names ---
