@@ -21,12 +21,16 @@ _COPIED = ("sealane", "ingest_service", "assembly_service", "tests/simulation")
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """``text`` in ``path`` (the only one there) is replaced by ``without``."""
+    """``text`` in ``path`` (the only one there) is replaced by ``without``.
+
+    ``pair`` of :mod:`tests.simulation.interleavings` is tried, with one preemption, if no seed sees it.
+    """
 
     name: str
     path: str
     text: str
     without: str
+    pair: str = ""
 
 
 GUARDS = (
@@ -41,6 +45,7 @@ GUARDS = (
         "assembly_service/commit.py",
         "            return await self._obey(tenant, session, standing, parameters, deadline)",
         "            return stand(Snapshot(found, decision=standing), parameters)",
+        "commit of an empty object",
     ),
     Guard(
         "session.json again in a snapshot that has a decision",
@@ -216,6 +221,19 @@ def _seeds_until_found(scratch: Path, most: int, first: int) -> tuple[int | None
     return None, ""
 
 
+def _schedules_that_fail(scratch: Path, pair: str) -> str:
+    """What the interleavings of ``pair`` say; "" if they see nothing."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.simulation.points", "--no-points", "--preemptions", "1", "--only", pair],
+        cwd=scratch,
+        env=os.environ | {"PYTHONPATH": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.splitlines()[-1] if done.returncode else ""
+
+
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="python -m tests.simulation.guards", description=__doc__)
     arguments.add_argument("--most", type=int, default=2000, help="seeds to try for each guard")
@@ -237,10 +255,12 @@ def main() -> int:
             path.write_text(text.replace(guard.text, guard.without), encoding="utf-8")
             began = time.monotonic()
             seeds, what = _seeds_until_found(scratch, given.most, given.start)
+            if seeds is None and guard.pair:
+                what = _schedules_that_fail(scratch, guard.pair)
         finally:
             shutil.rmtree(scratch)
-        unseen += seeds is None
-        shown = "unseen" if seeds is None else str(seeds)
+        unseen += seeds is None and not what
+        shown = str(seeds) if seeds is not None else "pair" if what else "unseen"
         print(f"{shown:6} {guard.name}  ({time.monotonic() - began:.0f} s)  {what[:120]}", flush=True)
     return 1 if unseen else 0
 

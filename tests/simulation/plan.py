@@ -197,7 +197,7 @@ def _net_fault(rng: random.Random) -> NetFault:
         )
     )
     kind = rng.choice(("lose_request", "lose_answer", "lose_answer", "delay", "delay_answer", "cut"))
-    if method == "UploadChunks" and rng.random() < 0.2:
+    if method == "UploadChunks" and rng.random() < 0.4:
         kind = "corrupt"
     seconds = rng.random() * 0.3 if kind == "cut" else rng.choice((0.1, 2.0, 40.0, 150.0)) * rng.random()
     return NetFault("", method, rng.choice((1, 1, 2, 3)), kind, seconds)
