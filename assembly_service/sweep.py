@@ -71,9 +71,12 @@ class Sweep:
                     await self._roll_forward.finish(tenant, found.session.record, found.decision, deadline)
                     self._events.note("commit rolled forward", tenant=tenant, session_id=session)
                 case SessionState.COMMITTED:
-                    if await self._replaced(tenant, found.session.record, found, deadline):
+                    due = await self._replaced(tenant, found.session.record, found, deadline)
+                    if due is not None and self._store.now() > due:
                         await self._records.settle_deleted(tenant, session, deadline)
                         continue
+                    if due is not None:  # its receipts are gone long before, or go with the rest
+                        return due
                     return await self._receipts(tenant, session, found, deadline)
                 case SessionState.LOST | SessionState.ABORTED | SessionState.EXPIRED | SessionState.DUPLICATE:
                     since = (found.done or found.decision or found.session).last_modified
@@ -90,13 +93,21 @@ class Sweep:
         await self._records.settle_decision(tenant, session, Decision(session, Outcome.EXPIRE), deadline)
         self._events.note("session older than its ttl", tenant=tenant, session_id=session)
 
-    async def _replaced(self, tenant: Tenant, record: SessionRecord, found: Snapshot, deadline: Deadline) -> bool:
-        """W7 at a chosen key ⚠: only once a **later** generation is done, and not LOST: the object is that one's."""
+    async def _replaced(
+        self, tenant: Tenant, record: SessionRecord, found: Snapshot, deadline: Deadline
+    ) -> datetime | None:
+        """W7 at a chosen key ⚠: only once a **later** generation is done, and not LOST: the object is that one's.
+
+        The store's time from which its records may go; None: no later generation has the key. A caller who lost the
+        answer to the commit can ask for as long as after any other outcome; what a tombstone deleted goes at once.
+        """
         done = found.done.record if found.done else None
         if not record.chosen_key or not isinstance(done, DoneRecord):
-            return False
+            return None
         later = await self._claims.replaced(tenant, record.chosen_key, done.generation, deadline)
-        return later is not None
+        if later is None:
+            return None
+        return later.last_modified + (timedelta(0) if later.record.tombstone else self._retention.outcome)
 
     async def _receipts(
         self, tenant: Tenant, session: SessionId, found: Snapshot, deadline: Deadline

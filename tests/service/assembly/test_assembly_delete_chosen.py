@@ -189,6 +189,7 @@ def test_w7_the_tombstone_goes_once_a_later_generation_is_done() -> None:
         await world.replica().sweep_all()
         assert len(sessions_left(world)) == 1  # until then it says that the key is vacant
         later = await taken_again(world)
+        await wait(OUTCOME_AFTER)
         await world.replica().sweep_all()
         assert sessions_left(world) == {later.id}
         assert at_key(world) == TWO
@@ -227,6 +228,9 @@ def test_w7_a_replaced_sessions_records_are_swept_and_never_the_object() -> None
         await world.replica().sweep_all()
         assert keys.SESSION in world.names(old)  # claimed is not done
         await world.replica().commit(new)
+        await world.replica().sweep_all()
+        assert isinstance(await world.replica().commit(old), CommittedObject)  # who lost the answer can still ask
+        await wait(OUTCOME_AFTER)
         await world.replica().sweep_all()
         assert world.names(old) == []
         assert at_key(world) == TWO
