@@ -151,29 +151,36 @@ class Committer(KeyProgram):
         holds = mine.precondition in (ANY, number) if mine.tombstone < 0 else mine.tombstone == holder
         if theirs.tombstone >= 0:
             if mine.precondition > 0 or mine.tombstone >= 0:
-                yield from self.at_refuse(store, i, holder)
+                yield from self.at_moved(store, i, count, ("refuse", i, holder))
             elif store.sessions[holder].cooled or not self.has("wait until a tombstone has cooled"):
                 yield Step(f"the tombstone {holder} has cooled: vacant", store, ("claim", i, count, number))
             elif not store.sessions[holder].session:  # superseded: what was listed is no longer the end
                 yield Step("KEY_COOLING: from the start", store, ("list", i))
             return
         if mine.content and mine.content == theirs.content:
-            if self.has("identical bytes are decided DUPLICATE"):
-                decision = f"DUPLICATE of {holder}"
-                yield from self.write(
-                    f"PUT decision {i} {decision}",
-                    store,
-                    "decision",
-                    ("decision", i, decision),
-                    ("obey", i),
-                    ("obey", i),
-                )
-            else:
-                yield from self.at_say(store, i, f"OK: DUPLICATE of {holder}")
+            yield from self.at_moved(store, i, count, ("duplicate", i, holder))
         elif holds:
             yield from self.at_claim(store, i, count, number)
         else:
-            yield from self.at_refuse(store, i, holder)
+            yield from self.at_moved(store, i, count, ("refuse", i, holder))
+
+    def at_moved(self, store: Key, i: int, count: int, then: Local) -> Steps:
+        """An answer, and no claim, follows: only if the log is still as it was listed."""
+        if self.has("LIST the claims again before an answer"):
+            grown = len(store.claims) > count
+            yield self.read(
+                f"LIST claims behind {count}: {'more' if grown else 'none'}", store, ("list", i) if grown else then
+            )
+        else:
+            yield from self.steps(store, then)
+
+    def at_duplicate(self, store: Key, i: int, holder: int) -> Steps:
+        if not self.has("identical bytes are decided DUPLICATE"):
+            yield from self.at_say(store, i, f"OK: DUPLICATE of {holder}")
+            return
+        obey: Local = ("obey", i)
+        what, request = f"PUT decision {i} DUPLICATE of {holder}", ("decision", i, f"DUPLICATE of {holder}")
+        yield from self.write(what, store, "decision", request, obey, obey)
 
     def at_refuse(self, store: Key, i: int, holder: int) -> Steps:
         """Before any negative answer: decision.json again, then session.json."""
@@ -188,16 +195,21 @@ class Committer(KeyProgram):
         found = store.sessions[i].session
         if found and holder >= 0 and holder not in store.applied:
             store = store._replace(broken=f"I16: GENERATION_MISMATCH names session {holder}, which never held the key")
+        elif found and holder < 0 and self.world.held and not self._ever_vacant(store):
+            store = store._replace(broken=f"I16: GENERATION_MISMATCH tells session {i} of a vacancy that never was")
         elif found and store.decided[i] == COMMIT:
             store = store._replace(broken=f"I16: GENERATION_MISMATCH is answered of session {i}, which is committed")
         then: Local = END if found else ("say", i, "NOT_FOUND")
         yield self.read(f"GET session {i}: {there(found)}" + (", GENERATION_MISMATCH" if found else ""), store, then)
 
+    def _ever_vacant(self, store: Key) -> bool:
+        return any(self.world.specs[i].tombstone >= 0 for i in store.applied)
+
     def at_claim(self, store: Key, i: int, count: int, holder: int) -> Steps:
         """Step 5: the highest number + 1, void or not; after 412 or an unknown outcome from the start."""
         mine = self.world.specs[i]
         if not holder and (mine.precondition > 0 or mine.tombstone >= 0):
-            yield from self.at_refuse(store, i, -1)
+            yield from self.at_moved(store, i, count, ("refuse", i, -1))
             return
         number = (count if self.has("claim the highest number + 1") else holder) + 1
         what = f"PUT claim {number} of {i}"

@@ -57,7 +57,7 @@ def _model(
         store = store._replace(
             claims=tuple(held), applied=tuple(held), holds=held[-1], generations=numbers, decided=decided
         )
-    world, recovering = World(specs, without, losses, lossy=lossy), World(specs, without)
+    world, recovering = World(specs, without, losses, held=bool(held), lossy=lossy), World(specs, without)
     fresh = len(specs) - 1
     return Model(
         initial=store,

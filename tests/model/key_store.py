@@ -72,6 +72,8 @@ class World:
     losses: int = 0
     losable: frozenset[str] = field(default_factory=lambda: frozenset({"decision", "claim", "done", "cmu", "delete"}))
 
+    held: bool = False
+    """The key is held from the beginning."""
     lossy: bool = False
     """The store may lose an upload."""
 

@@ -30,6 +30,7 @@ class Mutation:
 
 
 _BACKED = "C1: session.json again behind done.json"
+_LOG = "LIST the claims again before an answer"
 
 RULES: tuple[Mutation, ...] = (
     Mutation("3", "session.json is written first", "create ‖ sweep", "I5"),
@@ -38,7 +39,7 @@ RULES: tuple[Mutation, ...] = (
     Mutation("3", "abort: session.json again", "delete ‖ commit ‖ abort", "I8"),
     Mutation("3", "roll-forward: session.json after the decision", "commit ‖ late chunk ‖ expire", "I2"),
     Mutation("3", "before a negative answer: decision.json, session.json", "commit ‖ abort", "I5"),
-    Mutation("3", "before a negative answer: decision.json, session.json", "delete ‖ delete ‖ sweep", "I16"),
+    Mutation("3", "before a negative answer: decision.json, session.json", "delete ‖ delete ‖ sweep", "I16", also=_LOG),
     Mutation("4", "create: a fresh id after an unknown outcome", "create ‖ sweep", "I9", losses=1),
     Mutation("4", "no decision is never believed at the start of a stream", "overwritten part, mended", "I3"),
     Mutation("4", "a decision's own chunks are accepted", "overwritten part, mended", "I3"),
@@ -89,6 +90,7 @@ RULES: tuple[Mutation, ...] = (
     Mutation("8", "help the undecided", "delete ‖ commit ‖ create", "I16"),
     Mutation("8", "roll the holder forward first", "delete ‖ commit ‖ create", "I16"),
     Mutation("8", "identical bytes are decided DUPLICATE", "identical bytes", "I6"),
+    Mutation("8", _LOG, "replace ‖ replace, if generation 1", "I16"),
     Mutation("8", "claim the highest number + 1", "commit ‖ expire ‖ create", "I16"),
 )
 
@@ -103,6 +105,11 @@ STORE: tuple[Mutation, ...] = (
 NOT_EXPRESSED: tuple[tuple[str, str], ...] = (
     ("3: chosen keys are never under by-session/", "names of keys; tests/unit/test_ids.py, test_keys.py"),
     ("3: callers' metadata may not begin with sealane-", "forged tokens: input, checked where it comes in"),
+    (
+        "8: names (number 0 of a log): a key or a folder, for ever",
+        "names of keys; tests/service/assembly/test_assembly_keys.py",
+    ),
+    ("8: a record has a generation exactly where its key was chosen", "forged records; tests/unit, tests/hostile"),
     ("4: only the frame that carries the digest ends a chunk", "gRPC streams; tests/service/ingest"),
     ("5, C2: lengths of all chunks but the last", "merging of chaining values; tests/unit/test_verify.py"),
 )
