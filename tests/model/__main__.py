@@ -16,7 +16,7 @@ _MUTATION = "{:>2}  {:56} {:36} {:4} {:>5}  {}"
 
 def prove() -> bool:
     """Every instance with its answers lost. True if all of them hold."""
-    print(_ROW.format("instance", "losses", "states", "transitions", "seconds", "properties"))
+    print(_ROW.format("instance", "losses", "states", "transitions", "CPU s", "properties"))
     total = Verdict()
     holds = True
     for instance in INSTANCES.values():
