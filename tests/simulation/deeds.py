@@ -96,7 +96,7 @@ class Actor:
         return None
 
     async def send(self, session_id: str, content: Any = None) -> None:
-        self.world.sending[self.name] = content if isinstance(content, bytes) else self.content
+        self.world.model.sending[self.name] = content if isinstance(content, bytes) else self.content
         result = await self.client.upload(
             self.content if content is None else content,
             session_id=session_id,
@@ -108,7 +108,7 @@ class Actor:
 
 async def upload(actor: Actor) -> None:
     """All in one, repeatable by its request id."""
-    actor.world.sending[actor.name] = actor.content
+    actor.world.model.sending[actor.name] = actor.content
     result = await actor.client.upload(
         actor.content,
         filename=actor.world.filename(actor.deed.session),

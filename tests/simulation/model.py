@@ -91,6 +91,8 @@ class Model:
         """Contents that clients upload, by BLAKE3."""
         self.pieces: set[bytes] = set()
         """BLAKE3 of every chunk of them."""
+        self.sending: dict[str, bytes] = {}
+        """Client -> what it uploads."""
         self.grace = world.retention.grace.total_seconds()
         self.kept = world.retention.outcome.total_seconds()
 

@@ -10,6 +10,7 @@ from blake3 import blake3
 
 from sealane.client.frames import frames, header
 from sealane.client.stream_call import StreamEnded
+from tests.simulation import ending
 from tests.simulation.deeds import Actor
 from tests.simulation.faults import StoreFault
 from tests.simulation.plan import CHUNK, Deed, Plan, SessionPlan
@@ -65,13 +66,13 @@ class Scene(World):
 
     async def _main(self) -> None:
         await self._act_out(self)
-        await self._recover()
-        self._last_look()
+        await ending.recover(self)
+        ending.last_look(self)
 
     def replicas(self, *names: str) -> None:
         """Start these; their sweepers sleep."""
         for name in names:
-            self._start(name, 0)
+            self.boot(name, 0)
 
     def client(self, session: int = 0, *, name: str = "") -> Actor:
         """A client process, for one of the sessions."""
@@ -96,7 +97,7 @@ class Scene(World):
 
 async def store_chunks(actor: Actor, session_id: str, indexes: list[int], *, other: bool = False) -> None:
     """One stream of these chunks, by hand: no retry, no commit. ``other``: with their first byte changed."""
-    actor.world.sending[actor.name] = actor.content
+    actor.world.model.sending[actor.name] = actor.content
     call = actor.client._connections.upload_stream(0, seconds=60.0, stall_seconds=30.0, request_id="")
     try:
         await call.send(header(session_id))
@@ -107,7 +108,7 @@ async def store_chunks(actor: Actor, session_id: str, indexes: list[int], *, oth
                 changed = bytearray(actor.content)
                 changed[index * CHUNK] ^= 0xFF
                 actor.world.model.declare(bytes(changed))
-                actor.world.sending[actor.name] = bytes(changed)
+                actor.world.model.sending[actor.name] = bytes(changed)
             for _, message in frames(index, memoryview(piece), blake3(piece).digest(), 700):
                 await call.send(message)
     except StreamEnded:
@@ -141,6 +142,6 @@ def commit_of(actor: Actor, session_id: str) -> Coroutine[Any, Any, Any]:
 
 def sweep(scene: Scene, name: str) -> asyncio.Task[None]:
     """A full pass by that replica."""
-    process, assembly = scene._assemblies[name]
+    process, assembly = scene.assemblies[name]
     task: asyncio.Task[None] = process.spawn(assembly.patrol.sweep(full=True))
     return task

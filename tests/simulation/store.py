@@ -20,8 +20,8 @@ from sealane.store.port import (
 )
 from sealane.store.simulated import EPOCH, SimulatedStore
 from sealane.store.simulated_bucket import SIGNATURE_LIFETIME
+from tests.simulation.calls import CALL
 from tests.simulation.virtual_loop import Process
-from tests.simulation.wire import CALL
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

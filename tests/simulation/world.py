@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import traceback
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -14,25 +14,18 @@ import sealane.client.connections
 import sealane.client.upload
 from ingest_service.admission import MemoryBudget
 from sealane.client.errors import SealaneError
-from sealane.domain.decision import Outcome
-from sealane.domain.ids import SessionId
-from sealane.domain.records import DoneRecord
 from sealane.domain.views import CommittedObject
-from sealane.rpc.convert import committed_from_proto
-from sealane.rpc.status import from_rpc_error
-from sealane.store import keys
-from sealane.store.deadline import Deadline
 from sealane.store.simulated_traits import AWS, SEAWEEDFS, Dialect
-from sealane.v1 import assembly_service_pb2, ingest_service_pb2, session_pb2
-from tests.simulation import services
+from tests.simulation import answers, ending, services
 from tests.simulation.bucket import WatchedBucket
+from tests.simulation.calls import Call, Context
 from tests.simulation.deeds import Actor
 from tests.simulation.faults import FaultBook
 from tests.simulation.model import Model
 from tests.simulation.plan import CHUNK, REPLICAS, Deed, Fate, NetFault, Plan
 from tests.simulation.trace import Trace
 from tests.simulation.virtual_loop import Halted, Loop, Process, Stuck
-from tests.simulation.wire import Call, Context, Network
+from tests.simulation.wire import Network
 
 DIALECTS: dict[str, Dialect] = {
     "seaweedfs": SEAWEEDFS,
@@ -42,18 +35,6 @@ DIALECTS: dict[str, Dialect] = {
 }
 LONGEST = 9000.0
 """Seconds until every deed must have ended, whatever goes wrong (I14)."""
-SETTLING = 1000.0
-"""Seconds until the last late write has landed, and the last process that stood still has woken."""
-TOMBSTONE_SECONDS = 3600.0 + 20.0
-"""Seconds until a tombstone session that came to nothing has expired."""
-_REFUSED = frozenset({"SESSION_NOT_FOUND", "SESSION_ABORTED", "SESSION_EXPIRED", "SESSION_LOST"})
-_WHILE_OPEN = frozenset({"COVERAGE_INCOMPLETE", "DIGEST_MISMATCH", "CHUNK_CONFLICT", "CHUNK_OUT_OF_RANGE"})
-"""Negative answers that say that nothing is decided yet."""
-_GONE = {
-    session_pb2.SESSION_STATE_ABORTED: "SESSION_ABORTED",
-    session_pb2.SESSION_STATE_EXPIRED: "SESSION_EXPIRED",
-    session_pb2.SESSION_STATE_LOST: "SESSION_LOST",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +68,11 @@ class World:
         self.network.cuts = [(c.one, c.other, begin + c.start, begin + c.start + c.seconds) for c in plan.cuts]
         self.contents = [session.content for session in plan.sessions]
         self.successes: dict[str, CommittedObject] = {}
-        self.sending: dict[str, bytes] = {}
-        """Client -> what it uploads."""
         self._net_seen = [0] * len(plan.net)
         self._skews = dict(plan.skews)
         self._open = len(plan.deeds)
         self._quiet = asyncio.Event()
-        self._assemblies: dict[str, Any] = {}
+        self.assemblies: dict[str, Any] = {}
 
     # --- what others tell ---
 
@@ -148,45 +127,9 @@ class World:
 
     def answered(self, call: Call, code: grpc.StatusCode, trailers: Any, answer: bytes | None) -> None:
         """An answer leaves a server: here it must be true."""
-        assert call.end is not None
-        said = code.name
-        session = _session_of(call)
-        if code is not grpc.StatusCode.OK:
-            error = from_rpc_error(grpc.aio.AioRpcError(code, None, trailers))
-            said = error.reason.value
-            if said in _REFUSED and session:
-                self.model.refused(session, said)
-            elif said in _WHILE_OPEN and session and call.name in {"CommitSession", "VerifySession"}:
-                listed = [at for child in call.children for at, op, _ in child.landings if op == "list_objects"]
-                self.model.still_open(session, said, max(listed, default=0.0))
-        elif answer is not None:
-            self._judge(call, session, answer)
-        if self.trace is not None:
+        said = answers.judge(self.model, call, code, trailers, answer)
+        if self.trace is not None and call.end is not None:
             self.tell(call.end.process.name, f"{call.name} of {call.client.name}", said)
-
-    def _judge(self, call: Call, session: str, answer: bytes) -> None:
-        match call.name:
-            case "CommitSession":
-                committed = assembly_service_pb2.CommitSessionResponse.FromString(answer).committed_object
-                self.model.committed(session, _comparable(committed_from_proto(committed)))
-            case "AbortSession":
-                state = assembly_service_pb2.AbortSessionResponse.FromString(answer).state
-                self.model.refused(session, _GONE[state])
-            case "GetCommit":
-                outcome = assembly_service_pb2.GetCommitResponse.FromString(answer)
-                if outcome.state in _GONE:
-                    self.model.refused(session, _GONE[outcome.state])
-                if outcome.HasField("committed_object"):
-                    self.model.committed(session, _comparable(committed_from_proto(outcome.committed_object)))
-            case "GetSession":
-                shown = ingest_service_pb2.GetSessionResponse.FromString(answer).session
-                if shown.state in _GONE:
-                    self.model.refused(session, _GONE[shown.state])
-            case "UploadChunks":
-                listed = max((at for at, op, _ in call.landings if op == "list_objects"), default=0.0)
-                self.model.taken(session, listed)
-                for chunk in ingest_service_pb2.UploadChunksResponse.FromString(answer).chunks:
-                    self.model.acknowledged(session, chunk.chunk_index, self.sending.get(call.client.name))
 
     def told(self, call: Call, message: bytes) -> None:
         """A message of an answer stream leaves a server."""
@@ -194,7 +137,7 @@ class World:
     def succeeded(self, actor: Actor, session: str, committed: CommittedObject) -> None:
         """A client holds a success in its hands."""
         self.successes[session] = committed
-        self.model.committed(session, _comparable(committed))
+        self.model.committed(session, answers.comparable(committed))
         stored, facts = self.bucket.object(committed.key), self.model.sessions[session]
         there = stored is not None and len(b"".join(stored.read())) == committed.size
         if not there and not facts.record.chosen_key and not facts.delete_asked:
@@ -254,8 +197,8 @@ class World:
 
     async def _main(self) -> None:
         for number in range(REPLICAS):
-            self._start(f"ingest-{number}", 0)
-            self._start(f"assembly-{number}", 0)
+            self.boot(f"ingest-{number}", 0)
+            self.boot(f"assembly-{number}", 0)
         for number, deed in enumerate(self.plan.deeds):
             self.loop.world_later(deed.start, self._act, deed, f"client-{number}", 0)
         try:
@@ -263,8 +206,8 @@ class World:
                 await self._quiet.wait()
         except TimeoutError:
             self.violate("I14", f"{self._open} deeds have not ended after {LONGEST:g} s")
-        await self._recover()
-        self._last_look()
+        await ending.recover(self)
+        ending.last_look(self)
 
     def _process(self, name: str, life: int) -> Process:
         process = self.loop.process(name, life)
@@ -298,9 +241,9 @@ class World:
         if name.startswith("client-"):
             self._act(self.plan.deeds[int(name.removeprefix("client-"))], name, life)
         else:
-            self._start(name, life)
+            self.boot(name, life)
 
-    def _start(self, name: str, life: int) -> None:
+    def boot(self, name: str, life: int) -> None:
         process = self._process(name, life)
         rng = random.Random(f"{self.plan.seed} {name} {life}")
         if name.startswith("ingest"):
@@ -308,7 +251,7 @@ class World:
             return
         end, assembly = process.context.run(services.assembly, self, process, rng)
         self.network.ends[name] = end
-        self._assemblies[name] = (process, assembly)
+        self.assemblies[name] = (process, assembly)
         if not self.faults.off:
             process.spawn(assembly.patrol.run())
 
@@ -326,71 +269,6 @@ class World:
         if self._open <= 0:
             self._quiet.set()
 
-    # --- after it ---
-
-    async def _recover(self) -> None:
-        """Faults off, everything late lands, whoever stands still wakes; then fresh replicas tidy up."""
-        self.tell("WORLD", "faults off", "")
-        self.faults.off = True
-        self.network.cuts.clear()
-        for process in self.loop.processes:
-            if not process.stalled:
-                process.crash()
-        await asyncio.sleep(SETTLING)
-        if any(facts.record.tombstone for facts in self.model.sessions.values()):
-            await asyncio.sleep(TOMBSTONE_SECONDS)
-        for process in self.loop.processes:
-            process.crash()
-        self.tell("WORLD", "fresh replicas", "")
-        self._start("ingest-9", 0)
-        self._start("assembly-9", 0)
-        process, assembly = self._assemblies["assembly-9"]
-        await process.spawn(assembly.patrol.sweep(full=True))
-        await asyncio.sleep(self.model.kept + self.model.grace + 5.0)
-        await process.spawn(assembly.patrol.sweep(full=True))
-        await asyncio.sleep(1.0)
-        for facts in list(self.model.sessions.values()):
-            decided = facts.decision.parameters if facts.decision is not None else None
-            if facts.alive and facts.committed and decided is not None:
-                again = assembly.committer.commit(self.tenant, facts.id, decided, Deadline.after(60.0))
-                self.model.committed(facts.id, _comparable(await process.spawn(again)))
-
-    def _last_look(self) -> None:
-        """I3, I4, I9: what is left is what was committed, whole, and nothing else."""
-        bucket, model = self.bucket, self.model
-        for upload_id, key in bucket.uploads().items():
-            self.violate("I9", f"an upload is left open: {key} {upload_id}")
-        for facts in model.sessions.values():
-            objects = bucket.keys(keys.own_object_prefix(self.tenant, facts.id))
-            left = bucket.keys(keys.session_prefix(self.tenant, facts.id)) + objects
-            if not facts.alive:
-                if left:
-                    self.violate("I9", f"{facts.id} ({facts.outcome}) is gone, and this is left: {left}")
-            elif not isinstance(facts.done, DoneRecord) or facts.deleted:
-                self.violate("I3", f"{facts.id} is neither done nor gone: {facts.outcome}: {left}")
-            elif facts.record.chosen_key:
-                if model.keys.finished[facts.record.chosen_key][-1] is not facts:
-                    self.violate("I9", f"{facts.id} is replaced, and still there: generation {facts.generation}")
-            else:
-                stored = bucket.object(facts.record.key)
-                if stored is None or b"".join(stored.read()) != model.contents.get(facts.done.blake3):
-                    self.violate("I4", f"{facts.id} is committed, and its object is not what was committed")
-                if any("/receipts/" in key for key in left):
-                    self.violate("I9", f"{facts.id} is committed, and its receipts are left")
-        for chosen in model.keys.finished:
-            holder, stored = model.keys.holder(chosen), bucket.object(f"{self.tenant}/{chosen}")
-            if (holder is None) is not (stored is None):
-                self.violate("I16", f"{chosen} is held by {holder and holder.id}, and its object is {stored}")
-            elif holder is not None and stored is not None and isinstance(holder.done, DoneRecord):
-                wanted = model.contents.get(holder.done.blake3)
-                if b"".join(stored.read()) != wanted:
-                    self.violate("I16", f"{chosen} has other bytes than its holder, generation {holder.generation}")
-        for session in self.successes:
-            facts = model.sessions[session]
-            replaced = facts.outcome is Outcome.DUPLICATE or (facts.generation and model.keys.replaced(facts))
-            if not facts.alive and not facts.delete_asked and not replaced:
-                self.violate("I8", f"{session} was answered as committed, and is gone")
-
 
 class Inline:
     """In place of the client's thread for calls that may block."""
@@ -403,26 +281,3 @@ class Inline:
 
     def close(self) -> None:
         pass
-
-
-def _comparable(committed: CommittedObject) -> tuple[object, ...]:
-    return tuple(getattr(committed, each.name) for each in fields(committed) if each.name != "replayed")
-
-
-def _session_of(call: Call) -> SessionId | str:
-    """The session that a request names; "" if it names none."""
-    if call.name == "UploadChunks":
-        return call.session_id
-    kind = _REQUESTS.get(call.name)
-    return "" if kind is None or call.request is None else kind.FromString(call.request).session_id
-
-
-_REQUESTS: dict[str, Any] = {
-    "GetSession": ingest_service_pb2.GetSessionRequest,
-    "StreamReceipts": ingest_service_pb2.StreamReceiptsRequest,
-    "VerifySession": assembly_service_pb2.VerifySessionRequest,
-    "CommitSession": assembly_service_pb2.CommitSessionRequest,
-    "GetCommit": assembly_service_pb2.GetCommitRequest,
-    "AbortSession": assembly_service_pb2.AbortSessionRequest,
-    "DeleteSession": assembly_service_pb2.DeleteSessionRequest,
-}

@@ -1,0 +1,91 @@
+"""What a server says, held against the model: by then it must be true."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import grpc
+
+from sealane.domain.ids import SessionId
+from sealane.domain.views import CommittedObject
+from sealane.rpc.convert import committed_from_proto
+from sealane.rpc.status import from_rpc_error
+from sealane.v1 import assembly_service_pb2, ingest_service_pb2, session_pb2
+from tests.simulation.calls import Call
+from tests.simulation.model import Model
+
+_REFUSED = frozenset({"SESSION_NOT_FOUND", "SESSION_ABORTED", "SESSION_EXPIRED", "SESSION_LOST"})
+_WHILE_OPEN = frozenset({"COVERAGE_INCOMPLETE", "DIGEST_MISMATCH", "CHUNK_CONFLICT", "CHUNK_OUT_OF_RANGE"})
+"""Negative answers that say that nothing is decided yet."""
+_GONE = {
+    session_pb2.SESSION_STATE_ABORTED: "SESSION_ABORTED",
+    session_pb2.SESSION_STATE_EXPIRED: "SESSION_EXPIRED",
+    session_pb2.SESSION_STATE_LOST: "SESSION_LOST",
+}
+
+
+def judge(model: Model, call: Call, code: grpc.StatusCode, trailers: Any, answer: bytes | None) -> str:
+    """Hold an answer, at the moment it leaves its server, against the model; say what it was."""
+    said: str = code.name
+    session = _session_of(call)
+    if code is not grpc.StatusCode.OK:
+        error = from_rpc_error(grpc.aio.AioRpcError(code, None, trailers))
+        said = error.reason.value
+        if said in _REFUSED and session:
+            model.refused(session, said)
+        elif said in _WHILE_OPEN and session and call.name in {"CommitSession", "VerifySession"}:
+            listed = [at for child in call.children for at, op, _ in child.landings if op == "list_objects"]
+            model.still_open(session, said, max(listed, default=0.0))
+    elif answer is not None:
+        _success(model, call, session, answer)
+    return said
+
+
+def _success(model: Model, call: Call, session: str, answer: bytes) -> None:
+    match call.name:
+        case "CommitSession":
+            committed = assembly_service_pb2.CommitSessionResponse.FromString(answer).committed_object
+            model.committed(session, comparable(committed_from_proto(committed)))
+        case "AbortSession":
+            state = assembly_service_pb2.AbortSessionResponse.FromString(answer).state
+            model.refused(session, _GONE[state])
+        case "GetCommit":
+            outcome = assembly_service_pb2.GetCommitResponse.FromString(answer)
+            if outcome.state in _GONE:
+                model.refused(session, _GONE[outcome.state])
+            if outcome.HasField("committed_object"):
+                model.committed(session, comparable(committed_from_proto(outcome.committed_object)))
+        case "GetSession":
+            shown = ingest_service_pb2.GetSessionResponse.FromString(answer).session
+            if shown.state in _GONE:
+                model.refused(session, _GONE[shown.state])
+        case "UploadChunks":
+            listed = max((at for at, op, _ in call.landings if op == "list_objects"), default=0.0)
+            model.taken(session, listed)
+            for chunk in ingest_service_pb2.UploadChunksResponse.FromString(answer).chunks:
+                model.acknowledged(session, chunk.chunk_index, model.sending.get(call.client.name))
+
+
+def comparable(committed: CommittedObject) -> tuple[object, ...]:
+    """What all answers to a commit must have in common."""
+    return tuple(getattr(committed, each.name) for each in fields(committed) if each.name != "replayed")
+
+
+def _session_of(call: Call) -> SessionId | str:
+    """The session that a request names; "" if it names none."""
+    if call.name == "UploadChunks":
+        return call.session_id
+    kind = _REQUESTS.get(call.name)
+    return "" if kind is None or call.request is None else kind.FromString(call.request).session_id
+
+
+_REQUESTS: dict[str, Any] = {
+    "GetSession": ingest_service_pb2.GetSessionRequest,
+    "StreamReceipts": ingest_service_pb2.StreamReceiptsRequest,
+    "VerifySession": assembly_service_pb2.VerifySessionRequest,
+    "CommitSession": assembly_service_pb2.CommitSessionRequest,
+    "GetCommit": assembly_service_pb2.GetCommitRequest,
+    "AbortSession": assembly_service_pb2.AbortSessionRequest,
+    "DeleteSession": assembly_service_pb2.DeleteSessionRequest,
+}
