@@ -75,8 +75,13 @@ class Explainer:
             latest = event.time or latest
             times.append(latest)
         order = sorted(range(len(events)), key=lambda position: times[position])
+        history = [events[position] for position in order]
+        later = next((event for event in events if event.event == "replaced"), None)
+        if later is not None and later.time is not None and found.deleted is None:
+            text = "A later generation has the key: the records of this one go."
+            return [*history, self._next(found, text, later.time + self._retention.outcome)]
         has_receipts = any(event.event.startswith("chunks") for event in receipts)
-        return [*(events[position] for position in order), self._next(record, found, has_receipts=has_receipts)]
+        return [*history, self._next(found, *self._coming(record, found, has_receipts=has_receipts))]
 
     async def _chunks(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> AsyncIterator[Event]:
         try:
@@ -148,21 +153,17 @@ class Explainer:
         }
         yield Event("object", f"The object at the key is {whose}, with {head.size} bytes.", head.last_modified, fields)
 
-    def _next(self, record: SessionRecord, found: Snapshot, *, has_receipts: bool) -> Event:
+    def _next(self, found: Snapshot, text: str, due: datetime | None) -> Event:
         """What comes, and from when on; by the store's clock, which is also told."""
-        assert found.session is not None
         state = found.records.state or SessionState.OPEN
-        text, due = self._coming(record, found, state, has_receipts=has_receipts)
         fields = {"state": state.value, "store_time": self._store.now().replace(microsecond=0).isoformat()}
         return Event("next", text, due, fields)
 
-    def _coming(
-        self, record: SessionRecord, found: Snapshot, state: SessionState, *, has_receipts: bool
-    ) -> tuple[str, datetime | None]:
+    def _coming(self, record: SessionRecord, found: Snapshot, *, has_receipts: bool) -> tuple[str, datetime | None]:
         assert found.session is not None
         patience = timedelta(seconds=record.ttl) + self._retention.grace
         since = (found.done or found.decision or found.session).last_modified
-        match state:
+        match found.records.state:
             case SessionState.OPEN:
                 return "The sweeper expires the session, unless it is committed before.", since + patience
             case SessionState.COMMITTING:

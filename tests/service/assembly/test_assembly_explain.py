@@ -24,6 +24,7 @@ from assembly_world import (
 
 from assembly_service.explain_receipts import MAX_BURSTS, MAX_RANGES, Event, bursts, tell
 from sealane.domain.chunks import ChunkRange, Receipt
+from sealane.domain.claims import ANY
 from sealane.domain.errors import BadRecord, PeerUnavailable, SessionLost, SessionNotFound
 from sealane.domain.records import DeletedRecord
 from sealane.store import keys
@@ -206,6 +207,29 @@ def test_a_session_that_is_unknown_or_purged_while_it_is_read_has_no_history() -
         for replica in (world.replica(faults=fault), world.replica()):
             with pytest.raises(SessionNotFound):
                 await explain(replica, session)
+
+    run(main())
+
+
+def test_at_a_chosen_key_the_claim_and_the_generation_that_came_after_are_told() -> None:
+    async def main() -> None:
+        world = World()
+        old = await world.session(content_of(CHUNK), object_key="a/key")
+        await world.replica().commit(old)
+        await wait(2)
+        new = await world.session(content_of(CHUNK, 2), object_key="a/key", precondition=ANY)
+        await world.replica().commit(new)
+        events = await explain(world.replica(), old)
+        assert names(events)[-5:] == ["decided", "committed", "replaced", "object", "next"]
+        told = {event.event: event for event in events}
+        assert told["claimed"].fields == {"generation": "1", "object_key": "a/key"}
+        assert told["replaced"].fields == {"generation": "2", "session_id": new.id}
+        assert told["object"].fields["ours"] == "false"
+        assert told["replaced"].time is not None
+        assert told["next"].time == told["replaced"].time + RETENTION.outcome
+        waiting = await world.session(content_of(CHUNK, 3), object_key="a/key", precondition=ANY)
+        await world.claim(waiting, 3)
+        assert "claimed" in names(await explain(world.replica(), waiting))
 
     run(main())
 
