@@ -13,7 +13,7 @@ from ingest_replica import KIB, Replica, chunk, chunks_of, frame, header, receip
 from store_faults import Faults
 
 from sealane.domain.chunks import Receipt
-from sealane.domain.decision import CommitParameters, Decision, Outcome
+from sealane.domain.decision import CommitParameters, Decision, DuplicateAnswer, Outcome
 from sealane.domain.errors import (
     ChunkConflict,
     InternalError,
@@ -49,7 +49,12 @@ def _write(bucket: SimulatedBucket, session: str, name: str, body: bytes) -> Non
 
 
 def _decide(bucket: SimulatedBucket, session: str, outcome: Outcome) -> None:
-    _write(bucket, session, keys.DECISION, Decision(session, outcome).encode())
+    decision = Decision(session, outcome)
+    if outcome is Outcome.DUPLICATE:
+        parameters = CommitParameters(3, 3 * KIB, blake3(DATA).digest())
+        answer = DuplicateAnswer("ab" * 16, 1, "etag", parameters.size, parameters.blake3, EPOCH)
+        decision = Decision(session, outcome, parameters, answer=answer)
+    _write(bucket, session, keys.DECISION, decision.encode())
 
 
 async def _commit(replica: Replica, session: str) -> None:
