@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from assembly_service.claims import Claim, Claims, cooling_of, foreign_holder, is_of
 from assembly_service.names import Names
@@ -47,6 +47,14 @@ class _Moved(Exception):
     """The log has grown since it was read: start over."""
 
 
+@dataclass(slots=True)
+class _Read:
+    """How much of the log one call has read. Numbers are taken in order, so below ``upto`` nothing ever comes new."""
+
+    upto: int = 0
+    """No claim up to this number is the session's own."""
+
+
 class Claimant:
     """Claims generations for sessions whose checks have passed."""
 
@@ -81,11 +89,11 @@ class Claimant:
         Raises GenerationMismatch (the session stays OPEN), InvalidObjectKey, KeyCooling, StoreUnavailable,
         InternalError, BadRecord; OutcomeUnknown: repeat the same request.
         """
-        failures = 0
+        failures, read = 0, _Read()
         try:
             while True:
                 try:
-                    return await self._once(tenant, session, proposal, deadline)
+                    return await self._once(tenant, session, proposal, read, deadline)
                 except (_Moved, port.PreconditionFailed, port.OutcomeUnknown) as error:
                     failures += 1
                     pause = self._policy.pause(min(failures, 4), port.OutcomeUnknown(), self._rng)
@@ -97,12 +105,14 @@ class Claimant:
             raise OutcomeUnknown(private=f"{proposal.session_id}: {error.detail}") from error
 
     async def _once(
-        self, tenant: Tenant, session: Stored[SessionRecord], proposal: Decision, deadline: Deadline
+        self, tenant: Tenant, session: Stored[SessionRecord], proposal: Decision, read: _Read, deadline: Deadline
     ) -> Decision:
         """Section 8 from the start. Whatever it reads is younger than ``log``, whose end the PUT of step 5 proves."""
         key = session.record.chosen_key
         log = await self._claims.log(tenant, key, deadline)
-        own = await self._own(tenant, session, log, deadline)
+        if log.is_torn(lambda claim: may_be_own(claim.written, session.last_modified)):
+            raise _Moved  # ⚠ a LIST need not be of one moment, and it may be our own claim that is missing
+        own = await self._own(tenant, session, log, read, deadline)
         if own is not None:  # ⚠ a session never claims twice
             return own.decision
         holder = await self._settled(tenant, key, log, deadline)
@@ -116,11 +126,13 @@ class Claimant:
         return claim.decision
 
     async def _own(
-        self, tenant: Tenant, session: Stored[SessionRecord], log: ClaimLog, deadline: Deadline
+        self, tenant: Tenant, session: Stored[SessionRecord], log: ClaimLog, read: _Read, deadline: Deadline
     ) -> ClaimRecord | None:
-        """Step 1: this session's claim, if it has one. Older claims than the session are not read."""
+        """Step 1: this session's claim, if it has one. Older claims than the session are not read, none is read twice:
+        on a busy key whoever reads all of an hour's claims again after each lost race loses the next one, too."""
         key = session.record.chosen_key
-        numbers = [claim.number for claim in log.claims if may_be_own(claim.written, session.last_modified)]
+        young = [claim.number for claim in log.claims if may_be_own(claim.written, session.last_modified)]
+        numbers = [number for number in young if number > read.upto]
         for start in range(0, len(numbers), _READS_AT_ONCE):
             some = numbers[start : start + _READS_AT_ONCE]
             owners = await asyncio.gather(*(self._owner(tenant, key, number, deadline) for number in some))
@@ -128,6 +140,7 @@ class Claimant:
                 if owner == session.record.session_id:
                     stored = await self._written.claim(tenant, key, number, deadline)
                     return None if stored is None else stored.record
+        read.upto = log.highest
         return None
 
     async def _owner(self, tenant: Tenant, key: str, number: int, deadline: Deadline) -> str:
@@ -219,9 +232,10 @@ class Claimant:
         shows it as OPEN, or as COMMITTING.
         """
         key, wanted = session.record.chosen_key, session.record.precondition or VACANT
+        read = _Read()
         for _ in range(ATTEMPTS):
             log = await self._claims.log(tenant, key, deadline)
-            if await self._own(tenant, session, log, deadline) is not None:
+            if await self._own(tenant, session, log, read, deadline) is not None:
                 return
             holder = await self._claims.newest(tenant, key, log, deadline)
             present = holder if holder is not None and not holder.tombstone else None

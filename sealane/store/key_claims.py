@@ -6,7 +6,7 @@ What a claim is worth is no matter of this module: see :mod:`sealane.domain.clai
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -42,6 +42,16 @@ class ClaimLog:
     def highest(self) -> int:
         """0 if there is none."""
         return self.next_number - 1
+
+    def is_torn(self, matters: Callable[[ListedClaim], bool]) -> bool:
+        """True if the claim before one that ``matters`` is missing. Numbers are taken in order, each after a LIST that
+        showed all before it: so this LIST has passed a claim's place before it landed, and shown a later one."""
+        before = 0
+        for claim in self.claims:
+            if claim.number != before + 1 and matters(claim):
+                return True
+            before = claim.number
+        return False
 
 
 class KeyClaims:

@@ -515,6 +515,74 @@ def test_i16_a_claim_whose_number_was_just_taken_starts_over(wanted: Preconditio
     run(main())
 
 
+def test_i16_own_claim_that_landed_while_a_list_was_under_way_is_not_missed() -> None:
+    """⚠ A LIST that passes our claim's place before it lands, and then shows the one that came behind it: whoever
+    claims again then has two claims and one decision, and nobody can read the key any more."""
+
+    async def main() -> None:
+        world = World()
+        await held(world)
+        torn = 0
+
+        class Troubled:
+            async def around(self, op: str, key: str, effect: Callable[[], Any]) -> Any:
+                nonlocal torn
+                if op == "put" and key.endswith("/000000000002.json") and not torn:
+                    torn = 1
+                    effect()
+                    await held(world, THREE, ANY)  # helps ours, and is generation 3
+                    raise port.OutcomeUnknown("no answer")
+                answer = effect()
+                if op == "list_objects" and torn == 1:
+                    torn = 2
+                    shown = [each for each in answer.objects if not each.key.endswith("/000000000002.json")]
+                    return dataclasses.replace(answer, objects=shown)
+                return answer
+
+        session = await world.session(TWO, object_key=KEY, precondition=ANY)
+        assert (await world.replica(faults=Troubled()).commit(session)).generation == 2
+        assert torn == 2
+        assert [claim.generation for claim in world.claims(KEY) if claim.session_id == session.id] == [2]
+        state = await world.replica().key(KEY)
+        assert (state.generation, at_key(world)) == (3, THREE)
+
+    run(main())
+
+
+def test_i16_a_claimant_on_a_busy_key_reads_no_claim_again_after_each_race_that_it_loses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No livelock: beyond what is remembered (here 2 claims) each attempt would read all of an hour's claims anew, and
+    lose the next race meanwhile."""
+    monkeypatch.setattr("assembly_service.claiming._OWNERS_KEPT", 2)
+
+    class Races:
+        """Somebody else takes the number, five times."""
+
+        def __init__(self, world: World) -> None:
+            self.world, self.left = world, 5
+
+        async def around(self, op: str, key: str, effect: Callable[[], Any]) -> Any:
+            if op == "put" and "/claims/" in key and self.left:
+                self.left -= 1
+                await held(self.world, content_of(100 + self.left), ANY)
+            return effect()
+
+    async def main() -> None:
+        world = World()
+        for seed in range(12):
+            await held(world, content_of(50 + seed), ANY)
+        races = Races(world)
+        replica = world.replica(faults=races)
+        session = await world.session(TWO, object_key=KEY, precondition=ANY)
+        assert (await replica.commit(session)).generation == 12 + 5 + 1
+        reads = [call for call in replica.store.calls if call.op == "get" and "/claims/" in call.key]
+        assert races.left == 0
+        assert len(reads) <= 12 + 5 + 6  # each once for whose it is, and the holder of each attempt
+
+    run(main())
+
+
 def test_i16_a_claimant_that_stalls_for_a_week_before_its_claim_finds_its_number_taken() -> None:
     """⚠ Claims are never deleted: the number that it read as free was used, replaced and purged since."""
 
