@@ -233,7 +233,7 @@ class Call:
             return
         if process.stalled:
             self._loop.world_later(KEEPALIVE_SECONDS, self._silent)
-        handler = end.handlers[self.method]
+        handler = end.handler(self.method)
         remaining = None
         if self._timeout is not None:
             remaining = max(0.001, self._timeout - self.network.delay())

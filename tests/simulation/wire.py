@@ -31,7 +31,8 @@ class ServerEnd:
         self.calls: dict[int, Call] = {}
         self._interceptor = interceptor
         self._network = network
-        self.handlers: dict[str, grpc.RpcMethodHandler] = {}
+        self._bare: dict[str, grpc.RpcMethodHandler] = {}
+        self._wrapped: dict[str, grpc.RpcMethodHandler] = {}
         process.ends.append(self._crashed)
 
     def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
@@ -41,7 +42,14 @@ class ServerEnd:
         """Part of grpc.aio.Server."""
         for name, handler in handlers.items():
             method = f"/{service}/{name}"
-            self.handlers[method] = self._interceptor._wrap(handler, method)
+            self._bare[method] = handler
+
+    def handler(self, method: str) -> grpc.RpcMethodHandler:
+        """The handler within the interceptor and the boundary."""
+        wrapped = self._wrapped.get(method)
+        if wrapped is None:
+            wrapped = self._wrapped[method] = self._interceptor._wrap(self._bare[method], method)
+        return wrapped
 
     def _crashed(self) -> None:
         for call in list(self.calls.values()):
