@@ -530,22 +530,22 @@ def test_i8_the_give_up_looks_for_the_object_once_more_when_the_upload_is_gone(f
         world = World(AWS)
         session = await world.session()
         decision = await world.decide(session)
+        await world.store_part(session, 0, b"x" * CHUNK)  # a late writer's
         await wait(EXPIRED_AFTER)
         rival = world.replica()
 
-        async def complete() -> None:
+        async def complete() -> None:  # its client mends it after all, and another replica is faster than the abort
+            await world.store_part(session, 0, session.chunk(0))
             if finished:
                 await rival.commit(session)
             else:
                 parts = part_list(decision.parts)
                 await world.plain.complete_multipart(session.record.key, session.upload_id, parts, timeout=30)
 
-        faults = Faults(
-            cmu(session, refuses(port.InvalidPart())),
-            Fault("abort_multipart", session.record.key, first(complete)),
-        )
-        replica = world.replica(faults=faults)
+        fault = Fault("abort_multipart", session.record.key, first(complete))
+        replica = world.replica(faults=fault)
         answer = await replica.commit(session)
+        assert fault.fired == 1
         assert answer.size == len(session.content)
         assert isinstance(world.done(session), DoneRecord)
         assert replica.events.alarms == []
@@ -735,6 +735,30 @@ def test_i3_a_part_that_was_mended_in_time_is_not_given_up_for_a_look_that_came_
 
         replica = world.replica(faults=Fault("list_parts", "data.bin", first(mend)))
         assert (await replica.commit(session)).blake3 == session.parameters.blake3
+        assert world.object(session) == session.content
+
+    run(main())
+
+
+def test_i3_a_part_that_is_mended_in_time_behind_the_look_is_not_given_up_either() -> None:
+    """⚠ Section 6: the clock is read before CMU. The look shows it overwritten; it is mended; only then is time up."""
+
+    async def main() -> None:
+        world = World(AWS)
+        session = await world.session()
+        await world.decide(session)
+        await world.store_part(session, 0, b"x" * CHUNK)  # a late writer's
+        await wait(EXPIRED_AFTER - 10)
+
+        async def looked_at_before(effect):
+            rows = effect()
+            await world.store_part(session, 0, session.chunk(0))
+            await wait(20)
+            return rows
+
+        with pytest.raises(ChunkNeeded):
+            await world.replica(faults=Fault("list_parts", "data.bin", looked_at_before)).commit(session)
+        assert (await world.replica().commit(session)).blake3 == session.parameters.blake3
         assert world.object(session) == session.content
 
     run(main())
