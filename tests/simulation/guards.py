@@ -188,7 +188,7 @@ GUARDS = (
         "a chunk's memory is leased before it is read",
         "ingest_service/admission.py",
         "        return self.in_use + length <= self.size and",
-        "        return",
+        "        return True or",
     ),
 )
 

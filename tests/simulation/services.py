@@ -45,7 +45,7 @@ LIMITS = Limits(
 RETENTION = Retention(grace=timedelta(seconds=15), outcome=timedelta(seconds=150), receipts=timedelta(seconds=100))
 INGEST: Any = IngestSettings.model_construct(
     s3_endpoint="http://simulated",
-    memory_budget=6 * CHUNK,
+    memory_budget=3 * CHUNK,
     memory_wait_seconds=5.0,
     chunk_store_seconds=120.0,
     parts_in_flight=2,
