@@ -31,6 +31,8 @@ from sealane.store.session_records import SessionRecords, Snapshot, Stored
 TTL_SECONDS = 3600
 """A tombstone that nobody finished and nobody needs is expired after so long (W1)."""
 PAUSE_SECONDS = 0.2
+CREATE_ATTEMPTS = 5
+"""Ids tried for one tombstone. An unanswered write may leave one that nobody uses, which expires (W1)."""
 ATTEMPTS = 8
 """Tombstones that one call makes, at most: each of them found that the key had moved, or was expired under way."""
 
@@ -117,7 +119,7 @@ class TombstoneRelease:
         self, tenant: Tenant, target: SessionRecord, generation: int, deadline: Deadline
     ) -> Stored[SessionRecord]:
         """session.json of a tombstone. Unknown outcome → another fresh id, never a second PUT of the same ⚠."""
-        while True:
+        for _ in range(CREATE_ATTEMPTS):
             session = ids.new_session_id(self._entropy)
             record = SessionRecord(
                 session_id=session,
@@ -139,5 +141,6 @@ class TombstoneRelease:
                 if stored is not None:
                     return stored
             if deadline.remaining() <= PAUSE_SECONDS:
-                raise OutcomeUnknown(private=f"no session.json for a tombstone of {target.session_id}")
+                break
             await asyncio.sleep(PAUSE_SECONDS)
+        raise OutcomeUnknown(private=f"no session.json for a tombstone of {target.session_id}")

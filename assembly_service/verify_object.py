@@ -11,6 +11,7 @@ from blake3 import blake3
 from assembly_service.claims import Claims
 from assembly_service.events import Events
 from assembly_service.standing import read_session_last
+from sealane.domain.claims import Standing
 from sealane.domain.decision import refusal
 from sealane.domain.errors import GenerationMismatch, ObjectCorrupt, SessionLost, SessionNotCommitted, SessionNotFound
 from sealane.domain.ids import SessionId, Tenant
@@ -60,7 +61,7 @@ class ObjectVerifier:
         replaced the object, so that nothing at the key can prove it any more.
         """
         record, done = await self._committed(tenant, session, deadline)
-        await self._require_not_replaced(tenant, record, done, deadline)
+        await self._require_not_replaced(tenant, record, done, deadline, by_done=True)
         yield Progress(0, done.size)
         digest = blake3()
         bytes_read = told = 0
@@ -98,19 +99,27 @@ class ObjectVerifier:
         yield Progress(bytes_read, done.size, actual)
 
     async def _require_not_replaced(
-        self, tenant: Tenant, record: SessionRecord, done: DoneRecord, deadline: Deadline
+        self, tenant: Tenant, record: SessionRecord, done: DoneRecord, deadline: Deadline, *, by_done: bool = False
     ) -> None:
-        """At a chosen key: GenerationMismatch once a later generation is decided, whose object may come any moment."""
+        """At a chosen key: GenerationMismatch once a later generation is decided, whose object may come any moment.
+
+        ``by_done``: only once one is done. One that waits for its client to mend a chunk leaves this object where it
+        is, and it can be proved.
+        """
         if not record.chosen_key:
             return
-        log = await self._claims.log(tenant, record.chosen_key, deadline)
-        newest = await self._claims.newest(tenant, record.chosen_key, log, deadline, undecided=False)
-        if newest is not None and newest.generation > done.generation:
-            holder = newest.holder(record.chosen_key)
-            message = (
-                f"Generation {holder.generation} has replaced this object, which was generation {done.generation}."
-            )
-            raise GenerationMismatch(message, holder=None if newest.tombstone else holder)
+        key = record.chosen_key
+        log = await self._claims.log(tenant, key, deadline)
+        newest = await self._claims.newest(tenant, key, log, deadline, undecided=False)
+        if newest is None or newest.generation <= done.generation:
+            return
+        is_done = newest.standing is Standing.DONE
+        if by_done and not is_done and await self._claims.replaced(tenant, key, done.generation, deadline) is None:
+            return
+        holder = newest.holder(key)
+        verb = "has replaced" if is_done else "is replacing"
+        message = f"Generation {holder.generation} {verb} this object, which was generation {done.generation}."
+        raise GenerationMismatch(message, holder=None if newest.tombstone else holder)
 
     async def _committed(
         self, tenant: Tenant, session: SessionId, deadline: Deadline

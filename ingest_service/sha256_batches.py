@@ -89,7 +89,13 @@ class Sha256Batches:
         self._hashing = True
         self.batches += 1
         loop = asyncio.get_running_loop()
-        job = loop.run_in_executor(self._executor, self._hash, [waiting.data for waiting in batch])
+        try:
+            job = loop.run_in_executor(self._executor, self._hash, [waiting.data for waiting in batch])
+        except RuntimeError as error:  # the executor was shut down: nobody shall wait for it
+            self._hashing = False
+            for waiting in batch:
+                waiting.digest.set_exception(error)
+            return
         job.add_done_callback(lambda _: self._ended(batch, job))
 
     def _ended(self, batch: list[_Waiting], job: asyncio.Future[list[bytes]]) -> None:

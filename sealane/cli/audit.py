@@ -92,9 +92,13 @@ def _show(output: Output, findings: list[AuditFinding], summary: AuditSummary) -
         if kind.findings:
             output.line(f"{_heading(kind)}\n{_rows(each for each in findings if each.kind is kind.kind)}\n")
     output.line(
-        f"{summary.keys:,} keys, {summary.sessions:,} sessions, {summary.objects:,} objects with "
+        f"{_count(summary.keys, 'key')}, {_count(summary.sessions, 'session')}, {_count(summary.objects, 'object')} with "
         f"{text.size(summary.object_bytes)}: {_verdict(summary)}"
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _heading(kind: AuditCount) -> str:
@@ -112,7 +116,7 @@ def _rows(findings: Iterable[AuditFinding]) -> str:
 
 
 def _findings(count: int) -> str:
-    return f"{count:,} finding{'' if count == 1 else 's'}"
+    return _count(count, "finding")
 
 
 def _what(finding: AuditFinding) -> str:

@@ -232,3 +232,12 @@ def test_every_chunk_gets_its_own_digest_whoever_comes_and_goes(seed: int, count
             assert batches._on_their_way == 0
 
     asyncio.run(run())
+
+
+async def test_an_executor_that_takes_nothing_more_fails_each_chunk_at_once(hashing: Hashing) -> None:
+    pool = ThreadPoolExecutor(1)
+    batches = Sha256Batches(hashing.together, pool, lanes=LANES, fewest=1)
+    pool.shutdown()
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            await asyncio.wait_for(batches.digest(memoryview(b"x")), 20)

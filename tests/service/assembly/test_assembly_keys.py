@@ -885,6 +885,21 @@ def test_a_replaced_generation_keeps_its_answer_and_its_object_can_not_be_proved
     run(main())
 
 
+def test_an_object_can_be_proved_while_a_later_generation_is_decided_and_not_there_yet() -> None:
+    """It may wait for its client to mend a chunk, for as long as ttl and grace."""
+
+    async def main() -> None:
+        world = World()
+        old = await world.session(ONE, object_key=KEY)
+        replica = world.replica()
+        await replica.commit(old)
+        new = await world.session(TWO, object_key=KEY, precondition=ANY)
+        await world.put_record(new, keys.DECISION, (await world.claim(new, 2)).encode())
+        assert await proved(replica, old) == old.parameters.blake3
+
+    run(main())
+
+
 def test_an_object_that_is_replaced_while_it_is_proved_is_no_corruption() -> None:
     async def main() -> None:
         world = World()
