@@ -91,10 +91,9 @@ def _show(output: Output, findings: list[AuditFinding], summary: AuditSummary) -
     for kind in summary.findings:
         if kind.findings:
             output.line(f"{_heading(kind)}\n{_rows(each for each in findings if each.kind is kind.kind)}\n")
-    output.line(
-        f"{_count(summary.keys, 'key')}, {_count(summary.sessions, 'session')}, {_count(summary.objects, 'object')} with "
-        f"{text.size(summary.object_bytes)}: {_verdict(summary)}"
-    )
+    seen = f"{_count(summary.keys, 'key')}, {_count(summary.sessions, 'session')}"
+    objects = f"{_count(summary.objects, 'object')} with {text.size(summary.object_bytes)}"
+    output.line(f"{seen}, {objects}: {_verdict(summary)}")
 
 
 def _count(number: int, what: str) -> str:
