@@ -158,8 +158,10 @@ class AssemblyServiceServicer:
         goes up by one and the key rests for an hour (KEY_COOLING); an object that a later generation replaced has nothing
         left to remove but records.
 
-        INVALID_ARGUMENT INVALID_SESSION_ID. NOT_FOUND: unknown, another tenant's, or removed already.
-        FAILED_PRECONDITION DELETE_UNSUPPORTED. UNAVAILABLE OUTCOME_UNKNOWN: repeat the same request.
+        INVALID_ARGUMENT INVALID_SESSION_ID. NOT_FOUND: unknown, another tenant's, or removed already; nothing is left.
+        ABORTED CHUNK_NEEDED: its commit is decided and waits for its client to mend a chunk; delete it once that is done.
+        FAILED_PRECONDITION DELETE_UNSUPPORTED: by servers that can't empty a chosen key. UNAVAILABLE OUTCOME_UNKNOWN:
+        repeat the same request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
