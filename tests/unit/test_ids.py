@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -177,3 +178,54 @@ def test_a_tenant_can_never_spell_a_path_or_the_records_prefix(text: str) -> Non
 @pytest.mark.parametrize("text", ["text/plain", "text/plain; charset=utf-8", "application/vnd.a+json", "a/b;c=d ;e=f"])
 def test_a_content_type_with_parameters_is_taken_as_it_is(text: str) -> None:
     assert ids.content_type(text) == text
+
+
+@pytest.mark.parametrize(
+    ("refused", "field", "says"),
+    [
+        (lambda: ids.session_id("x"), "session_id", "session_id must be 32 lower-case hex digits."),
+        (lambda: ids.tenant("A"), "tenant", "A tenant is made of a-z, 0-9 and '-', and has at most 63 characters."),
+        (lambda: ids.filename("."), "filename", "filename must not be '.' or '..'."),
+        (lambda: ids.filename("a/b"), "filename", "filename must not have a separator ('/' or '\\')."),
+        (
+            lambda: ids.filename("a\u202eb"),
+            "filename",
+            "filename must not have control, format, surrogate or unassigned characters.",
+        ),
+        (lambda: ids.filename("e\u0301"), "filename", "filename must be in Unicode normal form C."),
+        (lambda: ids.filename(" a"), "filename", "filename must not begin or end with white space."),
+        (lambda: ids.filename("a" * 256), "filename", "filename has 256 bytes of UTF-8; at most 255."),
+        (
+            lambda: ids.content_type("x"),
+            "content_type",
+            "content_type must look like type/subtype, printable ASCII, at most 255 characters.",
+        ),
+        (
+            lambda: ids.metadata({"A": "b"}),
+            "metadata",
+            "A metadata name is made of a-z, 0-9 and '-', and has at most 63 characters.",
+        ),
+        (
+            lambda: ids.metadata({"sealane-token": "b"}),
+            "metadata",
+            "Metadata names that begin with 'sealane-' are sealane's own.",
+        ),
+        (
+            lambda: ids.metadata({"a": "b "}),
+            "metadata",
+            "A metadata value is printable ASCII without white space at its ends.",
+        ),
+        (lambda: ids.metadata({"a": "b" * 1536}), "metadata", "metadata has 1537 bytes; at most 1536."),
+        (
+            lambda: ids.request_id("\n"),
+            "request_id",
+            "request_id must be printable ASCII, at most 128 characters.",
+        ),
+        (lambda: ids.digest(b"123"), "blake3", "blake3 must be 32 bytes; it has 3."),
+        (lambda: ids.digest(b"123", field="sha256"), "sha256", "sha256 must be 32 bytes; it has 3."),
+    ],
+)
+def test_a_refusal_names_its_field_and_says_what_would_do(refused: Callable[[], object], field: str, says: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        refused()
+    assert (caught.value.field, caught.value.message) == (field, says)

@@ -21,7 +21,7 @@ from sealane.domain.errors import (
     SessionSealed,
 )
 from sealane.domain.precondition import Precondition
-from sealane.domain.record_fields import MAX_TEXT_BYTES, MAX_TTL_SECONDS, unb64
+from sealane.domain.record_fields import MAX_TEXT_BYTES, MAX_TTL_SECONDS, sound_text, unb64
 from sealane.domain.records import (
     DeletedRecord,
     DoneRecord,
@@ -284,3 +284,24 @@ def test_digests_of_parameters_and_of_decided_chunks_are_compared_in_constant_ti
     decision = Decision(SID, Outcome.COMMIT, stored, "u", (DecidedPart("e", bytes(32), bytes(range(32)), 5),))
     assert decision.accepts(0, 5, right)
     assert not decision.accepts(0, 5, wrong)
+
+
+def test_a_text_may_have_as_many_bytes_as_its_bound_says_and_not_one_more() -> None:
+    assert sound_text("x" * MAX_TEXT_BYTES)
+    assert sound_text("é" * (MAX_TEXT_BYTES // 2))
+    assert not sound_text("x" * (MAX_TEXT_BYTES + 1))
+    assert not sound_text("é" * (MAX_TEXT_BYTES // 2) + "x")
+
+
+@pytest.mark.parametrize("state", [SessionState.COMMITTING, SessionState.COMMITTED, SessionState.DUPLICATE])
+def test_who_is_sealed_out_hears_of_what(state: SessionState) -> None:
+    refused = refusal(state)
+    assert isinstance(refused, SessionSealed)
+    assert refused.state is state
+
+
+def test_a_session_has_no_chunks_of_no_bytes() -> None:
+    """0 passes for a power of two where nobody asks whether it is one at all."""
+    record = SessionRecord(SID, "t/k", "k", 1024, None, "t", 1, "a/b")
+    with pytest.raises(BadRecord):
+        SessionRecord.parse(json.dumps(json.loads(record.encode()) | {"chunk_size": 0}).encode())
