@@ -142,3 +142,26 @@ def test_i12_a_session_may_touch_the_key_that_it_chose_or_its_own_and_no_other()
     for forged in ("../other/x", "by-session/x/y", "/x", ".sealane/x", "a//b"):
         with pytest.raises(BadRecord):
             keys.key_of(T, replace(CHOSEN, chosen_key=forged))
+
+
+@pytest.mark.parametrize(
+    ("index", "length", "etag"),
+    [
+        ("0000001", "5", "e"),
+        ("000000001", "5", "e"),
+        ("٠٠٠٠٠٠٠١", "5", "e"),
+        ("00000001", "05", "e"),
+        ("00000001", "+5", "e"),
+        ("00000001", "5", "a b"),
+        ("00000001", "5", "e!"),
+        ("00000001", "5", "x" * 65),
+        ("00000001", "5", "é"),
+        ("00000001", "5", "~"),
+    ],
+)
+def test_a_receipt_key_has_one_spelling(index: str, length: str, etag: str) -> None:
+    """Section 11: what int() or a store would let pass is no receipt of ours."""
+    digests = ".".join(["A" * 43] * 3)
+    assert keys.parse_receipt(f"00000001.5.{digests}.e").length == 5
+    with pytest.raises(BadRecord):
+        keys.parse_receipt(f"{index}.{length}.{digests}.{etag}")

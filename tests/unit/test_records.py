@@ -21,7 +21,7 @@ from sealane.domain.errors import (
     SessionSealed,
 )
 from sealane.domain.precondition import Precondition
-from sealane.domain.record_fields import MAX_TEXT_BYTES, MAX_TTL_SECONDS, sound_text, unb64
+from sealane.domain.record_fields import MAX_TEXT_BYTES, MAX_TTL_SECONDS, b64, digest32, sound_text, unb64
 from sealane.domain.records import (
     DeletedRecord,
     DoneRecord,
@@ -305,3 +305,9 @@ def test_a_session_has_no_chunks_of_no_bytes() -> None:
     record = SessionRecord(SID, "t/k", "k", 1024, None, "t", 1, "a/b")
     with pytest.raises(BadRecord):
         SessionRecord.parse(json.dumps(json.loads(record.encode()) | {"chunk_size": 0}).encode())
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_digest_has_32_bytes(size: int) -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        digest32(b64(bytes(size)))

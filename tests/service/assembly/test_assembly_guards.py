@@ -26,7 +26,7 @@ from assembly_service.servicer import _in_time
 from sealane.domain.claims import ANY
 from sealane.domain.decision import Decision
 from sealane.domain.errors import ChunkNeeded, InternalError, ObjectCorrupt, OutcomeUnknown, SessionNotFound
-from sealane.domain.records import DeletedRecord, DoneRecord, MultipartRecord
+from sealane.domain.records import DeletedRecord, DoneRecord, LostRecord, MultipartRecord
 from sealane.domain.states import SessionState
 from sealane.rpc.call import Call, enter_call, this_call
 from sealane.store import keys, port
@@ -238,6 +238,80 @@ def test_i14_an_unknown_outcome_is_said_before_the_callers_time_is_up() -> None:
         assert this_call().deadline.at - _in_time().at == pytest.approx(0.25)
         enter_call(Call("/m", TENANT, "somebody", "r", Deadline.after(1)))
         assert this_call().deadline.at - _in_time().at == pytest.approx(0.1)
+
+    run(main())
+
+
+# --- what goes, and when ---
+
+
+def test_receipts_whose_delete_did_nothing_are_deleted_again() -> None:
+    """⚠ Section 6, "confirm before the next step": gone is what LIST does not show any more."""
+
+    async def main() -> None:
+        world = World()
+        session = await world.session()
+        await world.replica().abort(session)
+        await wait(OUTCOME_AFTER)
+        receipt = keys.receipt(TENANT, session.id, session.receipts[1])
+        deaf = Fault("delete", receipt, lambda effect: None, times=5)
+        await world.replica(faults=deaf).sweep(session)
+        assert deaf.fired == 5
+        assert world.leftovers(session) == []
+
+    run(main())
+
+
+def test_i11_the_decision_is_not_touched_while_anything_else_of_the_session_is_there() -> None:
+    """⚠ W3, W6: it goes last of all, and not with the rest as well."""
+
+    async def main() -> None:
+        world = World()
+        session = await world.session()
+        await world.decide(session)
+        await world.plain.delete(keys.record(TENANT, session.id, keys.SESSION), timeout=30)
+        replica = world.replica()
+        await replica.sweep(session)
+        prefix = keys.session_prefix(TENANT, session.id)
+        gone = [call.key for call in replica.store.calls if call.op == "delete" and call.key.startswith(prefix)]
+        assert gone.index(keys.record(TENANT, session.id, keys.DECISION)) == len(gone) - 1
+        assert world.leftovers(session) == []
+
+    run(main())
+
+
+def test_w2_a_loss_can_be_asked_for_from_its_done_json_on() -> None:
+    """W2: the outcome retention of LOST begins when it was lost, however old the decision is."""
+
+    async def main() -> None:
+        world = World()
+        session = await world.session()
+        await world.decide(session)
+        await wait(OUTCOME_AFTER)
+        await world.put_record(session, keys.DONE, LostRecord(session.id, "x").encode())
+        await world.replica().sweep(session)
+        assert (await world.replica().outcome(session))[0] is SessionState.LOST
+        await wait(OUTCOME_AFTER)
+        await world.replica().sweep(session)
+        assert world.leftovers(session) == []
+
+    run(main())
+
+
+def test_w5_deleted_json_is_there_before_the_object_goes() -> None:
+    """I8: nobody answers from done.json for an object that is being removed."""
+
+    async def main() -> None:
+        world = World()
+        session = await world.session()
+        await world.replica().commit(session)
+        seen: list[bytes | None] = []
+
+        async def look() -> None:
+            seen.append(world.read(session, keys.DELETED))
+
+        await delete(world.replica(faults=Fault("delete", session.record.key, first(look))), session)
+        assert seen == [DeletedRecord(session.id).encode()]
 
     run(main())
 
