@@ -365,6 +365,7 @@ def test_w7_a_generation_is_not_replaced_while_the_later_one_is_not_done() -> No
         await world.replica().commit(session)
         later = await world.session(TWO, object_key=KEY, precondition=ANY)
         await world.put_record(later, keys.DECISION, (await world.claim(later, 2)).encode())
+        await wait(OUTCOME_AFTER)
         await world.replica(retention=IMPATIENT).sweep(session)
         assert isinstance(world.done(session), DoneRecord)
         assert world.read(session, keys.DELETED) is None
