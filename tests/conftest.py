@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 LONGEST_FIRST = ("e2e", "chaos", "simulation", "model", "hostile", "contract")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Spread over both cores (``-n 2 --dist loadgroup``), a file's tests stay together, as do those that share the one
     cluster; and what waits for processes comes first, so that it ends while the rest still has something to do."""
