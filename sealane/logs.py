@@ -22,6 +22,15 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return structlog.stdlib.get_logger(name)
 
 
+def configure_command() -> None:
+    """For a command of the CLI: stdout is for its result, and what a service would log at INFO is not its user's."""
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.LogfmtRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def configure(level: str, fmt: str, service: str) -> None:
     """Set logging up for the process: ``level`` as in ``logging``, ``fmt`` "json" or "console"."""
 

@@ -108,7 +108,7 @@ def test_ctrl_c_leaves_a_session_that_the_same_command_finishes(
 ) -> None:
     """SIGINT to a real `sealane put` in mid-upload, after its first chunk: exit 130, then the same line resumes."""
     content = write_content(tmp_path / "long.bin", 12 * CHUNK + 5)
-    process = sealane.popen("put", content.path, "--parallel", "1")
+    process = sealane.popen("put", content.path, "--parallel", "1", "--limit-rate", "4M")
     try:
         line = next_line(process, lambda line: line.startswith("session"))
         session = line.split()[1]
@@ -202,7 +202,7 @@ def test_a_session_can_be_named_to_resume_it_from_another_machine(
 ) -> None:
     """No journal: --session says which session the file belongs to."""
     content = write_content(tmp_path / "moved.bin", 6 * CHUNK)
-    process = sealane.popen("put", content.path, "--parallel", "1")
+    process = sealane.popen("put", content.path, "--parallel", "1", "--limit-rate", "4M")
     try:
         session = next_line(process, lambda line: line.startswith("session")).split()[1]
         await_stored(sealane, session, 1)
