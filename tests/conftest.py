@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from sealane.dev.seaweed import SeaweedFS
 
 settings.register_profile("sealane", deadline=None)  # the machine may be busy; what is slow is no failure
 settings.load_profile("sealane")
+# A run in the background of a script inherits an ignored SIGINT, and so would the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 HERE = Path(__file__).parent
 LONGEST_FIRST = ("e2e", "chaos", "simulation", "model", "hostile", "contract")
 

@@ -200,6 +200,15 @@ class ChildProcess:
             return ""
         return "\n".join(text.splitlines()[-lines:])
 
+    def has_logged(self, text: str) -> bool:
+        """Whether ``text`` was logged since the latest start."""
+        try:
+            with self.log_path.open("rb") as log:
+                log.seek(self._log_start)
+                return text.encode() in log.read()
+        except FileNotFoundError:
+            return False
+
     # --- inside --------------------------------------------------------------------------------------------------
 
     def _signal_group(self, sig: signal.Signals) -> None:

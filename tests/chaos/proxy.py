@@ -58,6 +58,8 @@ class Link:
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self.shut = False
+        """While it is, whoever connects is sent away: there is nothing behind it yet."""
         self.suffered: Counter[str] = Counter()
         """How often each fault has struck something."""
         self.bytes = 0
@@ -100,7 +102,7 @@ class Link:
         self._writers.add(near)
         far: asyncio.StreamWriter | None = None
         try:
-            if self._strikes(Fault.RESET):
+            if self.shut or self._strikes(Fault.RESET):
                 _reset(near)
                 return
             far_reader, far = await asyncio.open_connection(*self._target, limit=_BLOCK)
