@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sealane import cluster_file, logs
+from sealane import cluster_file
 from sealane.cli.exit_codes import ExitCode
 from sealane.cli.failures import CommandFailed
 from sealane.cli.output import Output
@@ -49,6 +49,8 @@ def command(
     output = Output(as_json=as_json)
     if not as_json:
         output.line(f"{settings.endpoint}, bucket {settings.bucket}\n")
+    from sealane import logs  # slow to load; --help does not need it
+
     logs.configure_command()
     report = asyncio.run(_probe(settings, timeout, output))
     if as_json:
