@@ -8,7 +8,7 @@ session's stand outside of the merge. A store that lists otherwise is noticed (:
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -141,13 +141,25 @@ class _Ascending:
             self.head = item
 
 
-async def _recorded(
-    store: RetryingStore, tenant: Tenant, deadline: Deadline
+def _recorded(store: RetryingStore, tenant: Tenant, deadline: Deadline) -> AsyncGenerator[SessionInStore | Stray, None]:
+    return _grouped(walk(store, keys.sessions_prefix(tenant), deadline), keys.parse_session_key, _take_record)
+
+
+def _objects(store: RetryingStore, tenant: Tenant, deadline: Deadline) -> AsyncGenerator[SessionInStore | Stray, None]:
+    return _grouped(walk(store, keys.by_session_prefix(tenant), deadline), keys.parse_object_key, _take_object)
+
+
+async def _grouped(
+    listing: AsyncGenerator[ListedObject, None],
+    parse: Callable[[str], keys.SessionKey | None],
+    take: Callable[[SessionInStore, keys.SessionKey, ListedObject], bool],
 ) -> AsyncGenerator[SessionInStore | Stray, None]:
+    """Session by session, as LIST shows them; ``take`` is False for a key of the session that the layout does not
+    know."""
     current: SessionInStore | None = None
-    async with aclosing(walk(store, keys.sessions_prefix(tenant), deadline)) as listing:
+    async with aclosing(listing):
         async for listed in listing:
-            found = keys.parse_session_key(listed.key)
+            found = parse(listed.key)
             if found is None:
                 yield Stray(listed)
                 continue
@@ -155,19 +167,18 @@ async def _recorded(
                 if current is not None:
                     yield current
                 current = SessionInStore(found.session)
-            if not _take(current, found.rest, listed):
+            current.keys += 1
+            if not take(current, found, listed):
                 yield Stray(listed)
     if current is not None:
         yield current
 
 
-def _take(session: SessionInStore, rest: str, listed: ListedObject) -> bool:
-    """False if the layout does not know the key."""
-    session.keys += 1
-    if rest in keys.RECORDS:
-        session.records[rest] = listed
-    elif rest.startswith(keys.RECEIPTS):
-        (session.receipts if _is_receipt(rest, listed.key) else session.bad_receipts).add(listed)
+def _take_record(session: SessionInStore, found: keys.SessionKey, listed: ListedObject) -> bool:
+    if found.rest in keys.RECORDS:
+        session.records[found.rest] = listed
+    elif found.rest.startswith(keys.RECEIPTS):
+        (session.receipts if _is_receipt(found.rest, listed.key) else session.bad_receipts).add(listed)
     else:
         return False
     return True
@@ -181,24 +192,8 @@ def _is_receipt(rest: str, key: str) -> bool:
     return rest.count("/") == 1
 
 
-async def _objects(
-    store: RetryingStore, tenant: Tenant, deadline: Deadline
-) -> AsyncGenerator[SessionInStore | Stray, None]:
-    current: SessionInStore | None = None
-    async with aclosing(walk(store, keys.by_session_prefix(tenant), deadline)) as listing:
-        async for listed in listing:
-            found = keys.parse_object_key(listed.key)
-            if found is None:
-                yield Stray(listed)
-                continue
-            if current is None or current.session != found.session:
-                if current is not None:
-                    yield current
-                current = SessionInStore(found.session)
-            current.keys += 1
-            if len(current.objects) < MAX_OBJECTS:
-                current.objects.append(listed)
-            else:
-                yield Stray(listed)
-    if current is not None:
-        yield current
+def _take_object(session: SessionInStore, found: keys.SessionKey, listed: ListedObject) -> bool:
+    if len(session.objects) == MAX_OBJECTS:
+        return False
+    session.objects.append(listed)
+    return True

@@ -3,7 +3,7 @@
 Both services read session, decision and done by key (protocol.md section 3); who may *write* which is theirs to keep.
 Two rules of reading live here and nowhere else:
 
-* a decision counts only if session.json was read **after** it and is there ⚠ (:meth:`SessionRecords.decided`);
+* a decision counts only if session.json was read **after** it and is there ⚠ (:meth:`SessionRecords.snapshot`);
 * the four records of C1 are read in the order session, deleted, done, decision ⚠ (:meth:`SessionRecords.snapshot`).
 """
 
@@ -123,14 +123,6 @@ class SessionRecords:
 
     async def request(self, tenant: Tenant, request_id: str, deadline: Deadline) -> Stored[RequestRecord] | None:
         return await self._read(keys.request_record(tenant, request_id), RequestRecord.parse, deadline)
-
-    async def decided(
-        self, tenant: Tenant, session: SessionId, deadline: Deadline
-    ) -> tuple[Stored[SessionRecord] | None, Stored[Decision] | None]:
-        """(session, decision): the decision first, then session.json; a decision without a session is none ⚠."""
-        decision = await self.decision(tenant, session, deadline)
-        found = await self.session(tenant, session, deadline)
-        return found, decision if found is not None else None
 
     async def snapshot(
         self,

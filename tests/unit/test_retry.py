@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-import selectors
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from virtual_time import run
 
 from sealane.store.backoff import RetryBudget, RetryPolicy, retrying
 from sealane.store.deadline import Deadline
@@ -37,30 +37,6 @@ from sealane.store.retry import RetryingStore
 
 T = TypeVar("T")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """Sleeps take no time: waiting moves the clock instead."""
-
-    def __init__(self) -> None:
-        loop = self
-        self.virtual_now = 1000.0
-
-        class Selector(selectors.SelectSelector):
-            def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-                assert timeout is not None, "nothing left to wait for"
-                loop.virtual_now += max(0.0, timeout)
-                return super().select(0)
-
-        super().__init__(Selector())
-
-    def time(self) -> float:
-        return self.virtual_now
-
-
-def run(main: Coroutine[Any, Any, T]) -> T:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
 
 
 def now() -> float:
