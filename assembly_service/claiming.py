@@ -11,9 +11,10 @@ import hmac
 import random
 from dataclasses import dataclass, replace
 
-from assembly_service.claims import Claim, Claims, cooling_of, foreign_holder, is_of
+from assembly_service.claims import Claim, Claims, cooling_of, foreign_holder, is_of, with_object
 from assembly_service.names import Names
 from assembly_service.roll_forward import RollForward
+from sealane.bounded_cache import BoundedCache
 from sealane.domain.claims import ClaimRecord, Standing, Verdict, may_be_own, verdict
 from sealane.domain.decision import CommitParameters, Decision, DuplicateAnswer, Outcome
 from sealane.domain.errors import (
@@ -76,7 +77,7 @@ class Claimant:
         self._names = names
         self._roll_forward = roll_forward
         self._rng = rng
-        self._owners: dict[tuple[Tenant, str, int], str] = {}
+        self._owners: BoundedCache[tuple[Tenant, str, int], str] = BoundedCache(_OWNERS_KEPT)
         self._policy = policy or RetryPolicy()
 
     async def decision(
@@ -150,9 +151,7 @@ class Claimant:
         if known is None:
             stored = await self._written.claim(tenant, key, number, deadline)
             known = "" if stored is None else stored.record.session_id
-            self._owners[name] = known
-            while len(self._owners) > _OWNERS_KEPT:
-                del self._owners[next(iter(self._owners))]
+            self._owners.put(name, known)
         return known
 
     async def _settled(self, tenant: Tenant, key: str, log: ClaimLog, deadline: Deadline) -> Claim | None:
@@ -198,7 +197,7 @@ class Claimant:
     ) -> Decision | None:
         """Step 4: None to claim, or the decision DUPLICATE. GenerationMismatch, KeyCooling, _Moved."""
         key, wanted = record.chosen_key, record.precondition or VACANT
-        present = holder if holder is not None and not holder.tombstone else None
+        present = with_object(holder)
         head = None if proposal.tombstone else await self._claims.object(tenant, key, deadline)
         foreign = head is not None and not is_of(head, present)
         judged = judge(record, wanted, proposal.parameters, present, present_object=is_of(head, present))
@@ -238,7 +237,7 @@ class Claimant:
             if await self._own(tenant, session, log, read, deadline) is not None:
                 return
             holder = await self._claims.newest(tenant, key, log, deadline)
-            present = holder if holder is not None and not holder.tombstone else None
+            present = with_object(holder)
             head = await self._claims.object(tenant, key, deadline)
             settled = holder is None or holder.standing is Standing.DONE
             foreign = settled and head is not None and not is_of(head, present)

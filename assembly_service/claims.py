@@ -147,6 +147,11 @@ class Claims:
             raise BadRecord(private=f"claim {claim.generation} of {object_key!r} is not what its session says")
 
 
+def with_object(holder: Claim | None) -> Claim | None:
+    """The holder, if it is one that has an object at the key: a tombstone has none, the key is vacant."""
+    return None if holder is None or holder.tombstone else holder
+
+
 def is_of(head: ObjectHead | None, claim: Claim | None) -> bool:
     """True if the object is there, and is this claim's."""
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from assembly_service.claims import Claims, cooling_of, foreign_holder, is_of
+from assembly_service.claims import Claims, cooling_of, foreign_holder, is_of, with_object
 from assembly_service.names import Names
 from sealane.domain.claims import Standing
 from sealane.domain.errors import OutcomeUnknown
@@ -46,7 +46,7 @@ class KeyReader:
                 await self._names.check(tenant, object_key, deadline)
             claim = await self._claims.newest(tenant, object_key, log, deadline, undecided=False)
             head = await self._claims.object(tenant, object_key, deadline)
-            present = claim if claim is not None and not claim.tombstone else None
+            present = with_object(claim)
             settled = claim is None or claim.standing is Standing.DONE
             foreign = settled and head is not None and not is_of(head, present)
             newest = await self._claims.newest(tenant, object_key, log, deadline) if foreign else claim

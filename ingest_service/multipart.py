@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 
-from ingest_service.bounded_cache import BoundedCache
 from ingest_service.standing import UploadTarget
+from sealane.bounded_cache import BoundedCache
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.records import MultipartRecord
 from sealane.logs import get_logger

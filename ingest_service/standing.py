@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from ingest_service.bounded_cache import BoundedCache
+from sealane.bounded_cache import BoundedCache
 from sealane.domain.decision import Decision, plan_of, refusal
 from sealane.domain.errors import SessionNotFound
 from sealane.domain.ids import SessionId, Tenant
