@@ -71,7 +71,7 @@ dev: $(STAMPS)/sealane ## A store and both services on this machine, until Ctrl-
 .PHONY: test
 test: $(STAMPS)/sealane $(TEST_READY) $(LINT_READY) $(PROTOS_READY) $(E2E_READY) $(K8S_READY) ## Everything that must hold: lint, types, protos, manifests, all tests (< 10 min)
 	@$(MAKE) --no-print-directory lint type check-protos k8s-check
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-quick
 test-quick: $(STAMPS)/sealane $(TEST_READY) ## Tests that start no process

@@ -11,6 +11,7 @@ import pytest
 import urllib3
 from hypothesis import settings
 from minio import Minio
+from xdist.scheduler import LoadScopeScheduling
 
 from sealane.dev.seaweed import SeaweedFS
 
@@ -19,22 +20,36 @@ settings.load_profile("sealane")
 # A run in the background of a script inherits an ignored SIGINT, and so would the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 HERE = Path(__file__).parent
+OWN_PROCESSES = {"test_cli_dev.py", "test_bench_quick.py"}
+"""End-to-end tests that never touch the shared cluster, and may run beside those that do."""
 LONGEST_FIRST = ("e2e", "chaos", "simulation", "model", "hostile", "contract")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread over both cores (``-n 2 --dist loadgroup``), a file's tests stay together, as do those that share the one
-    cluster; and what waits for processes comes first, so that it ends while the rest still has something to do."""
+    """What waits for processes comes first, so that it ends while the rest still has something to do."""
 
     def room(item: pytest.Item) -> int:
         folder = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
         return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
 
-    for item in items:
-        shares_the_cluster = "cluster" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("cluster" if shares_the_cluster else item.path.stem))
     items.sort(key=room)  # stable: the order within a folder stays
+
+
+class Rooms(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """A file's tests run on one worker, as do all files that share the one cluster of tests/e2e/conftest.py.
+
+    Not ``--dist loadgroup``: xdist 3.8 marks groups in an attribute that pytest 9.2 no longer reads, and without a word
+    every test is then a group of its own.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        own_processes = Path(path).name in OWN_PROCESSES
+        return "cluster" if path.startswith("tests/e2e/") and not own_processes else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Rooms:
+    return Rooms(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

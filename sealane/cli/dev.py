@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -18,9 +20,13 @@ from sealane.cli.output import Output, table
 from sealane.cluster_file import DEFAULT_DIRECTORY
 
 if TYPE_CHECKING:
-    from sealane.dev.cluster import Cluster
+    from sealane.dev.cluster import Cluster, Say
 
-_DEFAULT_S3_PORT = 8333
+_DEFAULT_PORTS = {
+    "s3_port": 8333,
+    "ingest_port": int(DEFAULT_INGEST.rpartition(":")[2]),
+    "assembly_port": int(DEFAULT_ASSEMBLY.rpartition(":")[2]),
+}
 _TEND_SECONDS = 0.2
 _PORT = click.IntRange(1, 65_535)
 
@@ -36,7 +42,7 @@ _PORT = click.IntRange(1, 65_535)
     show_default=True,
     help="Where data, logs and keys live; kept between runs.",
 )
-@click.option("--s3-port", type=_PORT, help=f"The store's port.  [default: {_DEFAULT_S3_PORT} if free, else any]")
+@click.option("--s3-port", type=_PORT, help="The store's port.  [default: 8333 if free, else any]")
 @click.option("--ingest-port", type=_PORT, help="The first ingest's port.  [default: 7301 if free, else any]")
 @click.option("--assembly-port", type=_PORT, help="The first assembly's port.  [default: 7302 if free, else any]")
 @click.option("--tenant", default="default", show_default=True, help="Whose sessions these are.")
@@ -78,19 +84,18 @@ def command(
     def say(text: str) -> None:
         output.record({"event": text}) if as_json else output.note(text)
 
-    cluster = Cluster(
+    make = partial(
+        Cluster,
         directory,
         ingest=ingest,
         assembly=assembly,
-        s3_port=s3_port or _if_free(_DEFAULT_S3_PORT),
-        ingest_port=ingest_port or _if_free(_port(DEFAULT_INGEST)),
-        assembly_port=assembly_port or _if_free(_port(DEFAULT_ASSEMBLY)),
         tenant=tenant,
         settings=_settings(settings),
         say=say,
     )
+    asked = {"s3_port": s3_port, "ingest_port": ingest_port, "assembly_port": assembly_port}
     try:
-        with stop_on_signal(), cluster:
+        with stop_on_signal(), running(make, asked, say) as cluster:
             _announce(cluster, output)
             try:
                 _tend(cluster)
@@ -106,6 +111,30 @@ def command(
     except StartFailed as error:
         raise CommandFailed(str(error), reason="CANNOT_START", code="ABORTED", exit_code=ExitCode.FAILED) from None
     return ExitCode.OK  # being stopped is how this command ends
+
+
+@contextmanager
+def running(make: Callable[..., Cluster], asked: Mapping[str, int | None], say: Say) -> Iterator[Cluster]:
+    """A cluster on the ports that were ``asked`` for; where none was, on the default if it is free.
+
+    The store takes seconds to start, and meanwhile somebody else may take a default that was free: then once more,
+    on any port. StartFailed if it was not that.
+    """
+    from sealane.dev.process import StartFailed
+
+    ports = {name: port or _if_free(_DEFAULT_PORTS[name]) for name, port in asked.items()}
+    try:
+        cluster = make(**ports).start()
+    except StartFailed:
+        lost = [name for name, port in ports.items() if port and asked[name] is None and not _if_free(port)]
+        if not lost:
+            raise
+        say(f"port {', '.join(str(ports[name]) for name in lost)} was taken meanwhile; taking another")
+        cluster = make(**ports | dict.fromkeys(lost, 0)).start()
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 def _tend(cluster: Cluster) -> NoReturn:
@@ -161,10 +190,6 @@ def _settings(pairs: tuple[str, ...]) -> Mapping[str, str]:
         name = name.strip().upper()
         values[name if name.startswith("SEALANE_") else f"SEALANE_{name}"] = value
     return values
-
-
-def _port(address: str) -> int:
-    return int(address.rpartition(":")[2])
 
 
 def _if_free(port: int) -> int:
