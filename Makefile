@@ -70,11 +70,11 @@ dev: $(STAMPS)/sealane ## A store and both services on this machine, until Ctrl-
 
 .PHONY: test
 test: $(STAMPS)/sealane $(TEST_READY) $(LINT_READY) $(PROTOS_READY) $(E2E_READY) $(K8S_READY) ## Everything that must hold: lint, types, protos, manifests, all tests (< 10 min)
-	@$(MAKE) --no-print-directory lint type check-protos k8s-check
+	@$(MAKE) --no-print-directory lint type check-protos k8s-check image-lint
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-quick
-test-quick: $(STAMPS)/sealane $(TEST_READY) ## Tests that start no process
+test-quick: $(STAMPS)/sealane $(TEST_READY) $(K8S_READY) ## Tests that start no process
 	@$(BIN)/python -m pytest -m "not real_store and not e2e" $(PYTEST_ARGS)
 
 .PHONY: lint
@@ -116,12 +116,17 @@ check-protos: $(STAMPS)/sealane $(PROTOS_READY) ## buf lint, format, breaking; i
 	    || { echo "sealane/v1 is not what protos/ generates: make protos"; exit 1; }
 
 .PHONY: docs
-docs: $(STAMPS)/sealane ## Make the settings table of docs/operations.md anew
+docs: $(STAMPS)/sealane ## Make the settings table of docs/operations.md and the cluster's settings file anew
 	@$(BIN)/python docs/settings_table.py
 
 .PHONY: k8s-check
-k8s-check: $(STAMPS)/sealane $(K8S_READY) ## Build the kustomize base and validate every manifest
+k8s-check: $(STAMPS)/sealane $(K8S_READY) ## Build the kustomize base and overlays, validate every manifest
 	@$(BIN)/python deploy/kubernetes/check.py
+
+.PHONY: image-lint
+image-lint: $(K8S_READY) ## hadolint for the Dockerfile, the Compose Specification's schema for the compose file
+	@$(BIN)/hadolint deploy/docker/Dockerfile
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
 
 # --- break it ---
 

@@ -1,4 +1,4 @@
-"""Writes the settings table of docs/operations.md from the settings themselves: `make docs`."""
+"""Writes the settings table of docs/operations.md from the settings, and the cluster's file of them: `make docs`."""
 
 from __future__ import annotations
 
@@ -55,4 +55,7 @@ def page(text: str) -> str:
 
 
 if __name__ == "__main__":
+    import settings_env  # beside this file
+
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    settings_env.write()

@@ -63,6 +63,11 @@ class IngestSettings(CommonSettings):
     """Sessions whose immutable records are kept in memory, about 2 KiB each."""
 
     @property
+    def most_memory(self) -> int:
+        """Bytes of RSS at most, by the formula of ``memory_budget``; deploy/kubernetes takes its limit from it."""
+        return 250 * MiB + self.memory_budget * 11 // 10 + 3 * MiB * self.max_streams
+
+    @property
     def parts_at_once(self) -> int:
         """UploadParts in hand at once, of all streams: records must not wait behind parts."""
         return max(1, self.s3_max_connections * 3 // 4)

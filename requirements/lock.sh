@@ -9,6 +9,8 @@ compile() { # group, then its inputs
     --no-emit-index-url --no-emit-find-links --output-file "$out" "$@"
 }
 compile run --extra all --group build pyproject.toml
-for group in test lint e2e fuzz protos k8s mutation; do
+# What the image holds: the services and the CLI, and neither a store nor tools.
+compile image --constraint requirements/run.lock --extra cli --extra server pyproject.toml
+for group in build test lint e2e fuzz protos k8s mutation; do
   compile "$group" --constraint requirements/run.lock --group "$group"
 done

@@ -1,113 +1,120 @@
-"""Builds the kustomize base and validates every manifest: `make k8s-check`.
+"""Builds the kustomize base and every overlay, and validates what comes out: `make k8s-check`.
 
-Schema (kubernetes-validate, strict), Pod Security "restricted" in the points that a schema can't know, and that every
-SEALANE_ name in a manifest or in the compose file is a setting of the service that gets it.
+The schemas of the oldest Kubernetes that is supported and of the newest that is known (kubernetes-validate, strict),
+Pod Security "restricted", the rules of this house, NetworkPolicies, that numbers follow from settings, and that every
+variable is a setting and every setting has a place.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import yaml
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-VERSION = "1.31"
-
 sys.path.insert(0, str(ROOT))
 
+from deploy.kubernetes import house_rules  # noqa: E402 - the folder is no installed package
+from deploy.kubernetes.derived import derived_faults  # noqa: E402
+from deploy.kubernetes.environment import config_maps, environment_faults, given, unplaced  # noqa: E402
+from deploy.kubernetes.network_rules import network_faults, store_faults  # noqa: E402
+from deploy.kubernetes.pod_security import restricted_faults  # noqa: E402
+from deploy.kubernetes.workloads import Manifest, ours  # noqa: E402
 
-def build(folder: Path) -> list[dict[str, Any]]:
+VERSIONS = ("1.31", "1.37")
+ENV_FILE = HERE / "base" / "sealane.env"
+RESTRICTED = "pod-security.kubernetes.io/enforce"
+Each = Callable[[Manifest], Iterator[str]]
+Together = Callable[[list[Manifest]], Iterator[str]]
+
+
+def builds() -> list[Path]:
+    return [HERE / "base", *sorted(path.parent for path in (HERE / "overlays").glob("*/kustomization.yaml"))]
+
+
+def build(folder: Path) -> list[Manifest]:
+    """What ``kubectl apply -k`` would send. SystemExit with kustomize's words if it can't be built."""
     kubectl = Path(sys.executable).parent / "kubectl"
     answer = subprocess.run([str(kubectl), "kustomize", str(folder)], capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         sys.exit(f"kubectl kustomize {folder}: {answer.stderr}")
-    return [m for m in yaml.safe_load_all(answer.stdout) if m]
+    return [m for m in yaml.load_all(answer.stdout, yaml.CSafeLoader) if m]
 
 
-def schema_faults(manifest: dict[str, Any]) -> Iterator[str]:
-    try:
-        kubernetes_validate.validate(manifest, VERSION, strict=True)
-    except kubernetes_validate.ValidationError as error:
-        yield f"{error.path}: {error.message}"
+def schema_faults(manifest: Manifest) -> Iterator[str]:
+    """Fields that Kubernetes would not know, or not take."""
+    for version in VERSIONS:
+        try:
+            kubernetes_validate.validate(manifest, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            yield f"Kubernetes {version}: {error.path}: {error.message}"
 
 
-def restricted_faults(manifest: dict[str, Any]) -> Iterator[str]:
-    """The Pod Security Standard "restricted", as far as it applies to what is written here."""
-    if manifest["kind"] != "Deployment":
-        return
-    pod = manifest["spec"]["template"]["spec"]
-    context = pod.get("securityContext", {})
-    if not context.get("runAsNonRoot"):
-        yield "runAsNonRoot is not set"
-    if context.get("seccompProfile", {}).get("type") != "RuntimeDefault":
-        yield "seccompProfile is not RuntimeDefault"
-    if pod.get("automountServiceAccountToken") is not False:
-        yield "the service account's token is mounted"
-    for name in ("hostNetwork", "hostPID", "hostIPC"):
-        if pod.get(name):
-            yield f"{name} is set"
-    for volume in pod.get("volumes", []):
-        if "hostPath" in volume:
-            yield f"volume {volume['name']} is a hostPath"
-    for container in pod["containers"]:
-        own = container.get("securityContext", {})
-        if own.get("allowPrivilegeEscalation") is not False:
-            yield f"{container['name']}: allowPrivilegeEscalation"
-        if own.get("readOnlyRootFilesystem") is not True:
-            yield f"{container['name']}: root is writable"
-        if own.get("capabilities", {}).get("drop") != ["ALL"]:
-            yield f"{container['name']}: capabilities are kept"
-        if "memory" not in container.get("resources", {}).get("limits", {}):
-            yield f"{container['name']}: no memory limit"
-        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            if "grpc" not in container.get(probe, {}):
-                yield f"{container['name']}: no gRPC {probe}"
-
-
-def settings_of(service: str) -> set[str]:
-    if service == "ingest":
-        from ingest_service.settings import IngestSettings as Settings
-    else:
-        from assembly_service.settings import AssemblySettings as Settings  # type: ignore[assignment]
-    return {f"SEALANE_{name.upper()}" for name in Settings.model_fields}
-
-
-def environment_faults(manifests: list[dict[str, Any]]) -> Iterator[str]:
-    maps = {m["metadata"]["name"]: m.get("data", {}) for m in manifests if m["kind"] == "ConfigMap"}
+def overlay_faults(manifests: list[Manifest]) -> Iterator[str]:
+    """An overlay is whole: one namespace that enforces "restricted", both services, a way to their store."""
+    namespaces = [m for m in manifests if m["kind"] == "Namespace"]
+    if [n["metadata"].get("labels", {}).get(RESTRICTED) for n in namespaces] != ["restricted"]:
+        yield 'no namespace that enforces Pod Security "restricted"'
+    names = {n["metadata"]["name"] for n in namespaces}
     for manifest in manifests:
-        if manifest["kind"] != "Deployment":
-            continue
-        for container in manifest["spec"]["template"]["spec"]["containers"]:
-            names = {e["name"] for e in container.get("env", [])}
-            for source in container.get("envFrom", []):
-                names |= set(maps[source["configMapRef"]["name"]])
-            for name in sorted(names - settings_of(container["name"])):
-                yield f"{container['name']}: {name} is no setting"
-    compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8"))
-    for service in ("ingest", "assembly"):
-        for name in sorted(set(compose["services"][service]["environment"]) - settings_of(service)):
-            yield f"compose.yaml: {service}: {name} is no setting"
+        if manifest["kind"] != "Namespace" and manifest["metadata"].get("namespace") not in names:
+            yield f"{manifest['kind']}/{manifest['metadata']['name']} is in another namespace"
+    found = dict.fromkeys(("ingest", "assembly"), False)
+    for service, _, container in ours(manifests):
+        found[service] = True
+        endpoint = urlsplit(given(container, config_maps(manifests)).get("SEALANE_S3_ENDPOINT", ""))
+        yield from store_faults(manifests, endpoint.port or (443 if endpoint.scheme == "https" else 80))
+    yield from (f"no Deployment of {service}" for service, there in found.items() if not there)
 
 
-def main() -> int:
-    manifests = build(HERE / "base")
+EACH: tuple[Each, ...] = (
+    restricted_faults,
+    house_rules.root_faults,
+    house_rules.token_faults,
+    house_rules.secret_faults,
+)
+TOGETHER: tuple[Together, ...] = (
+    house_rules.probe_faults,
+    house_rules.rolling_faults,
+    house_rules.service_faults,
+    network_faults,
+    environment_faults,
+    derived_faults,
+)
+
+
+def faults_of(manifests: list[Manifest], *, overlay: bool, schemas: bool = True) -> list[str]:
+    """Every fault of one build; without ``schemas``, which take a second, what we ask beyond them."""
     faults = [
         f"{manifest['kind']}/{manifest['metadata']['name']}: {fault}"
         for manifest in manifests
-        for check in (schema_faults, restricted_faults)
-        for fault in check(manifest)
+        for rule in ((schema_faults, *EACH) if schemas else EACH)
+        for fault in rule(manifest)
     ]
-    faults += environment_faults(manifests)
-    for fault in faults:
-        print(fault, file=sys.stderr)
-    print(f"{len(manifests)} manifests against Kubernetes {VERSION}: {len(faults)} faults")
-    return 1 if faults else 0
+    faults += [fault for rule in TOGETHER for fault in rule(manifests)]
+    faults += list(overlay_faults(manifests)) if overlay else []
+    return list(dict.fromkeys(faults))
+
+
+def main() -> int:
+    total = 0
+    print(f"Kubernetes {' and '.join(VERSIONS)}")
+    for folder in builds():
+        manifests = build(folder)
+        faults = faults_of(manifests, overlay=folder.parent.name == "overlays")
+        if folder.name == "base":
+            faults += unplaced(ENV_FILE, manifests)
+        for fault in faults:
+            print(f"{folder.relative_to(ROOT)}: {fault}", file=sys.stderr)
+        print(f"{folder.relative_to(ROOT)}: {len(manifests)} manifests, {len(faults)} faults")
+        total += len(faults)
+    return 1 if total else 0
 
 
 if __name__ == "__main__":

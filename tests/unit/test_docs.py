@@ -18,6 +18,13 @@ def test_the_settings_table_is_what_the_settings_say() -> None:
     assert made["page"](text) == text, "make docs"
 
 
+def test_the_clusters_settings_file_lists_every_setting() -> None:
+    """Every setting has a line in deploy/kubernetes/base/sealane.env, unless a Deployment sets it itself."""
+    made = runpy.run_path(str(ROOT / "docs" / "settings_env.py"))
+    text = (ROOT / "deploy" / "kubernetes" / "base" / "sealane.env").read_text(encoding="utf-8")
+    assert made["page"](text) == text, "make docs"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_relative_link_of_a_page_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
