@@ -19,7 +19,8 @@ from sealane.domain.ids import Tenant
 from sealane.domain.limits import Limits
 from sealane.rpc.channel import channel
 from sealane.rpc.health import Readiness
-from sealane.rpc.interceptors import StaticIdentity, server_interceptors
+from sealane.rpc.identity import StaticIdentity
+from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.server import serve
 from sealane.store.backoff import RetryPolicy
 from sealane.store.gate import ProbeGate

@@ -34,7 +34,8 @@ from sealane.domain.ids import Entropy
 from sealane.domain.limits import Limits
 from sealane.rpc.channel import channel
 from sealane.rpc.health import Readiness
-from sealane.rpc.interceptors import StaticIdentity, server_interceptors
+from sealane.rpc.identity import StaticIdentity
+from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.server import MAX_FRAME_MESSAGE_BYTES, serve
 from sealane.store.backoff import RetryBudget, RetryPolicy
 from sealane.store.gate import ProbeGate, Report

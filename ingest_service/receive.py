@@ -8,7 +8,7 @@ ends no chunk ⚠: of the chunk in hand nothing is stored, and nothing is acknow
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,12 +68,19 @@ class UploadStream:
     """One call of UploadChunks. :meth:`run` it once."""
 
     def __init__(
-        self, services: StreamServices, tenant: Tenant, messages: AsyncIterator[StreamMessage], deadline: Deadline
+        self,
+        services: StreamServices,
+        tenant: Tenant,
+        messages: AsyncIterator[StreamMessage],
+        deadline: Deadline,
+        recheck: Callable[[], None] = lambda: None,
     ) -> None:
+        """``recheck`` raises once the caller's credentials hold no more; it is asked before each chunk is stored."""
         self._services = services
         self._tenant = tenant
         self._messages = messages
         self._deadline = deadline
+        self._recheck = recheck
         self._uploads: list[tuple[int, asyncio.Task[ChunkStatus]]] = []
         self._lengths: dict[int, int] = {}
         self._in_flight: dict[asyncio.Task[ChunkStatus], int] = {}
@@ -139,6 +146,7 @@ class UploadStream:
                 if rule is not None:
                     await self._check_short(target, rule, chunk)
                 await self._same_index_ended(chunk.index)
+                self._recheck()
                 task = self._services.chunks.start(target, chunk)
             except BaseException as error:  # re-raised: neither the lease nor a frame's memory goes with it
                 clear_locals(error)

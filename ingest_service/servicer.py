@@ -79,7 +79,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
 
     async def UploadChunks(self, messages: AsyncIterator[StreamMessage], context: object) -> pb.UploadChunksResponse:
         call = this_call()
-        stream = UploadStream(self._services, call.tenant, messages, call.deadline)
+        stream = UploadStream(self._services, call.tenant, messages, call.deadline, call.recheck)
         with self._streams.hold(stream.drain):
             answer = await stream.run()
         return pb.UploadChunksResponse(

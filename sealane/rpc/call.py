@@ -1,15 +1,17 @@
 """What a servicer knows of the call it serves: who asks, under which id, and until when.
 
-Set by :mod:`sealane.rpc.interceptors` for the handler's task; read with :func:`this_call`. No header and no field
-names a tenant: it comes from the caller's verified identity, and until identity is configured, from the settings.
+Set by :mod:`sealane.rpc.interceptors` for the handler's task; read with :func:`this_call`. The tenant comes from the
+caller's verified identity (:mod:`sealane.rpc.identity`), never from a field.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 from sealane.domain.ids import Tenant
+from sealane.rpc.identity import Role
 from sealane.store.deadline import Deadline
 
 
@@ -26,6 +28,10 @@ class Call:
     """From metadata ``x-request-id`` if it is printable and short, else made here; in every log line and reply."""
     deadline: Deadline
     """The caller's deadline, or the server's default if it gave none, and never beyond the server's own limit."""
+    roles: frozenset[Role] = frozenset()
+    """What the caller is, for this tenant."""
+    recheck: Callable[[], None] = lambda: None
+    """Raises Unauthenticated once the caller's credentials hold no more: to be asked on long streams."""
 
 
 _current: ContextVar[Call] = ContextVar("sealane_call")

@@ -1,7 +1,7 @@
 """What happens to every call before its servicer sees it: identity, deadline, drain, and the boundary around it all.
 
 One interceptor, in this order: a request id; the boundary; refuse while draining or before the store is proven; who
-asks; until when. Calls of gRPC's own services (health, reflection) pass by.
+asks, and may they; until when. Calls of gRPC's own services (health, reflection) pass by.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
@@ -19,32 +19,21 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from structlog.stdlib import BoundLogger
 
 from sealane.domain.errors import Draining, InvalidRequest, InvalidStream, StoreUnavailable
-from sealane.domain.ids import Entropy, Tenant
+from sealane.domain.ids import Entropy
+from sealane.rpc.access import RULES, Rules, require
 from sealane.rpc.boundary import Boundary, Counters, parsing
-from sealane.rpc.call import Call, enter_call
+from sealane.rpc.call import Call, enter_call, this_call
+from sealane.rpc.identity import Identity, Metadata, Presented, standing
 from sealane.rpc.status import REQUEST_ID_KEY
 from sealane.store.deadline import Deadline
 
 T = TypeVar("T")
-Metadata = Iterable[tuple[str, str | bytes]]
-Identity = Callable[[Metadata], tuple[Tenant, str]]
-"""(tenant, subject) of a call's verified identity; raises Unauthenticated or PermissionDenied."""
 Context: TypeAlias = Any
 """A ``grpc.aio.ServicerContext``; grpc has no types."""
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 _OPEN_BEFORE_VERDICT = frozenset({"GetServerInfo"})
 """Methods answered before the store's probe has a verdict: they are how one asks for it."""
-
-
-class StaticIdentity:
-    """Everybody is the one tenant of the settings, until identity is configured. No header names a tenant."""
-
-    def __init__(self, tenant: Tenant, subject: str = "anonymous") -> None:
-        self._answer = (tenant, subject)
-
-    def __call__(self, metadata: Metadata) -> tuple[Tenant, str]:
-        return self._answer
 
 
 class TimeoutSettings(Protocol):
@@ -73,6 +62,7 @@ def server_interceptors(
     counters: Counters,
     drain: asyncio.Event | None = None,
     gate: Gate | None = None,
+    rules: Rules = RULES,
     entropy: Entropy = os.urandom,  # noqa: TID251 - ids of calls; no simulation runs a gRPC server
 ) -> Sequence[aio.ServerInterceptor]:
     """The whole chain for ``grpc.aio.server(interceptors=…)``.
@@ -81,7 +71,7 @@ def server_interceptors(
     STORE_UNAVAILABLE, for nothing may be promised on a store that may lie.
     """
     boundary = Boundary(log=log, counters=counters, entropy=entropy)
-    return [CallInterceptor(boundary, identity, settings, drain, gate, entropy)]
+    return [CallInterceptor(boundary, identity, settings, drain, gate, entropy, rules)]
 
 
 def call_deadline(remaining: float | None, *, default: float, maximum: float) -> Deadline:
@@ -105,6 +95,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
         drain: asyncio.Event | None,
         gate: Gate | None,
         entropy: Entropy,
+        rules: Rules = RULES,
     ) -> None:
         self._boundary = boundary
         self._identity = identity
@@ -112,6 +103,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
         self._drain = drain
         self._gate = gate
         self._entropy = entropy
+        self._rules = rules
 
     async def intercept_service(
         self,
@@ -171,16 +163,25 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
 
         async def admitted() -> T:
             self._admit(method)
-            tenant, subject = self._identity(metadata)
-            bind_contextvars(tenant=tenant, subject=subject)
             longest = self._settings.max_stream_timeout if streaming else self._settings.max_timeout
             default = longest if streaming else self._settings.default_timeout
             deadline = call_deadline(context.time_remaining(), default=default, maximum=longest)
-            enter_call(Call(method, tenant, subject, request_id, deadline))
             async with asyncio.timeout_at(deadline.at):
+                enter_call(await self._identified(method, metadata, context, request_id, deadline))
                 return await work()
 
         return await self._boundary.run(context, method, request_id, admitted)
+
+    async def _identified(
+        self, method: str, metadata: Metadata, context: Context, request_id: str, deadline: Deadline
+    ) -> Call:
+        """The call, once its caller is known and may make it."""
+        caller = await self._identity(Presented(metadata, context.auth_context()))
+        bind_contextvars(subject=caller.subject)
+        tenant, roles = standing(caller, metadata)
+        bind_contextvars(tenant=tenant)
+        require(self._rules, method, roles)
+        return Call(method, tenant, caller.subject, request_id, deadline, roles, caller.recheck)
 
     def _admit(self, method: str) -> None:
         if self._drain is not None and self._drain.is_set():
@@ -210,6 +211,7 @@ async def _write_all(answers: AsyncIterable[Any], context: Context) -> None:
         if hasattr(answers, "aclose"):  # a generator ends with its call, not whenever it is collected
             stack.push_async_callback(answers.aclose)
         async for answer in answers:
+            this_call().recheck()  # a stream may outlive the credentials that opened it
             await context.write(answer)
 
 

@@ -378,6 +378,9 @@ class Context:
     def peer(self) -> str:
         return self._call.client.name
 
+    def auth_context(self) -> dict[str, Any]:
+        return {}
+
     def invocation_metadata(self) -> Sequence[Any]:
         return self._call.metadata
 

@@ -22,7 +22,8 @@ from sealane.domain.blake3_tree import reference_chunk_cv
 from sealane.domain.ids import Tenant
 from sealane.domain.limits import Limits
 from sealane.rpc.boundary import Boundary
-from sealane.rpc.interceptors import CallInterceptor, StaticIdentity
+from sealane.rpc.identity import StaticIdentity
+from sealane.rpc.interceptors import CallInterceptor
 from sealane.store.backoff import RetryBudget, RetryPolicy
 from sealane.store.retry import RetryingStore
 from tests.simulation.plan import CHUNK

@@ -38,7 +38,8 @@ from sealane.domain.limits import Limits
 from sealane.logs import get_logger
 from sealane.rpc import convert
 from sealane.rpc.channel import channel
-from sealane.rpc.interceptors import StaticIdentity, server_interceptors
+from sealane.rpc.identity import StaticIdentity
+from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.status import from_rpc_error
 from sealane.store import keys, port
 from sealane.store.deadline import Deadline

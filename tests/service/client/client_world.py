@@ -36,7 +36,8 @@ from sealane.domain.ids import Tenant
 from sealane.domain.limits import Limits
 from sealane.logs import get_logger
 from sealane.rpc.channel import channel
-from sealane.rpc.interceptors import StaticIdentity, server_interceptors
+from sealane.rpc.identity import StaticIdentity
+from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.server import server_options
 from sealane.rpc.status import to_status
 from sealane.store.retry import RetryingStore

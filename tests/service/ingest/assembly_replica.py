@@ -18,7 +18,8 @@ from assembly_service.servicer import AssemblyServicer
 from sealane.domain.ids import Tenant
 from sealane.logs import get_logger
 from sealane.rpc.channel import channel
-from sealane.rpc.interceptors import StaticIdentity, server_interceptors
+from sealane.rpc.identity import StaticIdentity
+from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.server import server_options
 from sealane.store.port import ObjectStore
 from sealane.store.retry import RetryingStore

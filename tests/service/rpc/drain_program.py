@@ -6,12 +6,13 @@ import asyncio
 import sys
 
 from tiny_server import Counts, Settings
-from tiny_service import Tiny
+from tiny_service import RULES, Tiny
 
 from sealane import logs
 from sealane.domain.ids import Tenant
 from sealane.rpc.health import Readiness
-from sealane.rpc.interceptors import StaticIdentity, server_interceptors
+from sealane.rpc.identity import StaticIdentity
+from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.server import serve
 
 
@@ -29,6 +30,7 @@ async def main(drain_seconds: float) -> int:
         log=logs.get_logger("tiny"),
         counters=Counts(),
         drain=drain,
+        rules=RULES,
     )
     return await serve(
         name="tiny",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from typing import Any
 
 import grpc
@@ -15,6 +14,7 @@ from tiny_service import METHODS, call
 from sealane.domain import errors
 from sealane.domain.ids import Tenant
 from sealane.rpc.channel import channel
+from sealane.rpc.identity import USER_ROLES, Caller, Identity, Presented, Role
 from sealane.rpc.interceptors import call_deadline
 from sealane.rpc.status import from_rpc_error
 
@@ -26,25 +26,86 @@ async def refused(served: Served, method: str = "UnaryUnary", **options: Any) ->
 
 
 async def test_no_header_names_a_tenant(served: Served) -> None:
-    """I12: the tenant is the identity's, whatever the metadata says."""
-    await call(served.channel, "UnaryUnary", ["hello"], metadata=[("x-sealane-tenant", "other"), ("tenant", "other")])
+    """I12: the tenant is the identity's, whatever the metadata says; and who pretends to be a service is told no."""
+    await call(served.channel, "UnaryUnary", ["hello"], metadata=[("tenant", "other")])
     (seen,) = served.tiny.calls
     assert (seen.tenant, seen.subject, seen.method) == ("acme", "tester", "/tiny.Tiny/UnaryUnary")
+    for named in ("other", "acme"):
+        error = await refused(served, metadata=[("x-sealane-tenant", named)])
+        assert type(error) is errors.PermissionDenied
+    assert len(served.tiny.calls) == 1
 
 
 async def test_a_caller_without_identity_gets_no_further(serve_tiny: Serve) -> None:
-    """The identity callable sees the metadata; what it raises is answered, and no handler runs."""
+    """The identity sees the metadata; what it raises is answered, and no handler runs."""
 
-    def identity(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[Tenant, str]:
-        if dict(metadata).get("authorization") != "Bearer right":
+    async def identity(presented: Presented) -> Caller:
+        if dict(presented.metadata).get("authorization") != "Bearer right":
             raise errors.Unauthenticated
-        return Tenant("acme"), "bearer"
+        return Caller("bearer", USER_ROLES, Tenant("acme"))
 
     async with serve_tiny(identity=identity) as served:
         assert type(await refused(served)) is errors.Unauthenticated
         assert not served.tiny.calls
         await call(served.channel, "UnaryUnary", ["hello"], metadata=[("authorization", "Bearer right")])
         assert served.tiny.calls[0].subject == "bearer"
+
+
+def known_as(caller: Caller) -> Identity:
+    async def identity(presented: Presented) -> Caller:
+        return caller
+
+    return identity
+
+
+async def test_a_service_names_its_tenant_and_is_nothing_but_a_service_then(serve_tiny: Serve) -> None:
+    """Whoever is a service and more besides must not be more in every tenant."""
+    method = "/tiny.Tiny/UnaryUnary"
+    both = Caller("half", frozenset({Role.SERVICE, Role.UPLOADER}), Tenant("own"))
+    rules = {method: frozenset({Role.SERVICE}), "/tiny.Tiny/UnaryStream": frozenset({Role.UPLOADER})}
+    other = [("x-sealane-tenant", "other")]
+    async with serve_tiny(identity=known_as(both), rules=rules) as served:
+        await call(served.channel, "UnaryUnary", ["hello"], metadata=other)
+        assert (served.tiny.calls[0].tenant, served.tiny.calls[0].roles) == ("other", {Role.SERVICE})
+        with pytest.raises(aio.AioRpcError) as caught:
+            await call(served.channel, "UnaryStream", ["hello"], metadata=other)
+        assert type(from_rpc_error(caught.value)) is errors.PermissionDenied
+        await call(served.channel, "UnaryStream", ["hello"])  # for its own tenant
+        assert served.tiny.calls[1].tenant == "own"
+        for several in ([*other, *other], [("x-sealane-tenant", "../x")]):
+            assert isinstance(await refused(served, metadata=several), errors.InvalidRequest)
+    async with serve_tiny(identity=known_as(Caller("peer", frozenset({Role.SERVICE}))), rules=rules) as served:
+        assert type(await refused(served)) is errors.PermissionDenied
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_what_no_rule_allows_nobody_may_call(serve_tiny: Serve, method: str) -> None:
+    """An rpc that somebody added and forgot fails closed; the answer says what is missing."""
+    async with serve_tiny(rules={}) as served:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await call(served.channel, method, ["hello"])
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert not served.tiny.calls
+    async with serve_tiny(rules={f"/tiny.Tiny/{method}": frozenset({Role.SERVICE})}) as served:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await call(served.channel, method, ["hello"])
+        assert (
+            f"{method} needs the role service; this identity has operator, reader, uploader"
+            in from_rpc_error(caught.value).message
+        )
+
+
+async def test_a_stream_of_answers_ends_with_the_credentials_that_opened_it(serve_tiny: Serve) -> None:
+    """Expired or revoked meanwhile: UNAUTHENTICATED before the next message."""
+
+    def recheck() -> None:
+        raise errors.Unauthenticated
+
+    async with serve_tiny(identity=known_as(Caller("late", USER_ROLES, Tenant("acme"), recheck))) as served:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await call(served.channel, "UnaryStream", ["hello"])
+        assert type(from_rpc_error(caught.value)) is errors.Unauthenticated
+        await call(served.channel, "UnaryUnary", ["hello"])  # one answer: checked when it was asked
 
 
 async def test_a_request_id_goes_into_every_line_and_reply(served: Served) -> None:

@@ -14,12 +14,13 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tiny_server import Counts, Settings
-from tiny_service import Tiny, call
+from tiny_service import RULES, Tiny, call
 
 from sealane.domain.ids import Tenant
 from sealane.logs import get_logger
 from sealane.rpc.health import Readiness
-from sealane.rpc.interceptors import StaticIdentity, server_interceptors
+from sealane.rpc.identity import StaticIdentity
+from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.server import EXIT_FAILED, EXIT_OK, EXIT_STORE_REFUSED, serve
 from sealane.store.gate import StoreRefused
 from sealane.store.probe import ProbeReport, Verdict
@@ -41,6 +42,7 @@ class Running:
             log=get_logger("tiny"),
             counters=Counts(),
             drain=self.drain,
+            rules=RULES,
         )
         self.task = asyncio.create_task(
             serve(

@@ -12,11 +12,12 @@ from typing import Any
 
 import structlog
 from grpc import aio
-from tiny_service import Tiny
+from tiny_service import RULES, Tiny
 
 from sealane.domain.ids import Tenant
 from sealane.rpc.channel import channel
-from sealane.rpc.interceptors import StaticIdentity, server_interceptors
+from sealane.rpc.identity import StaticIdentity
+from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.server import server_options
 
 
@@ -73,6 +74,7 @@ async def serving(settings: Settings | None = None, **changes: Any) -> AsyncIter
         "log": log,
         "counters": served,
         "drain": served.drain,
+        "rules": RULES,
         **changes,
     }
     server = aio.server(

@@ -17,6 +17,7 @@ from structlog.contextvars import bind_contextvars
 
 from sealane.domain.errors import SessionNotFound
 from sealane.rpc.call import Call, this_call
+from sealane.rpc.identity import USER_ROLES
 from sealane.store import port
 
 SERVICE = "tiny.Tiny"
@@ -161,6 +162,8 @@ class Tiny:
 
 
 METHODS = ("UnaryUnary", "UnaryStream", "UnaryWrite", "StreamUnary", "StreamStream", "StreamWrite")
+RULES = {f"/{SERVICE}/{method}": USER_ROLES for method in (*METHODS, "GetServerInfo")}
+"""Whoever is of a tenant may call everything."""
 
 
 async def call(
