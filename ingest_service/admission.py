@@ -1,4 +1,4 @@
-"""What a replica lets in: bytes by a budget, streams by a number (invariant I13).
+"""How many bytes a replica lets in: chunks by a budget (invariant I13), fairly between tenants.
 
 A chunk's bytes are leased **before** its first frame is read, so that flow control holds the client while memory is
 short, and nothing is buffered that was not leased. No stream waits for a lease while it holds a chunk that is still
@@ -8,22 +8,33 @@ arriving: what it holds is on its way to the store, and comes back whatever the 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from sealane.domain.errors import DeadlineExceeded, Draining, Overloaded
+from ingest_service.turns import Ticket, Turns
+from sealane.domain.errors import DeadlineExceeded, Overloaded
 from sealane.store.deadline import Deadline
 
 
 class MemoryBudget:
-    """``size`` bytes, leased in the order of asking; released buffers are kept for the next lease of their length.
+    """``size`` bytes, leased by turns (:mod:`ingest_service.turns`); released buffers are kept for the next lease of
+    their length.
 
     Leased and kept bytes together never exceed ``size``, and leases never ``max_leases``: what a chunk costs beside its
     bytes is bounded by that, however small it is and whoever has left meanwhile. ``max_wait`` is in seconds.
+
+    ``reserved`` of both (a share, from 0 to 1) is for tenants that hold nothing: one whose clients dribble can't have
+    it all. ``most(tenant)`` is how many bytes a tenant may hold at once (None: any); one chunk it may always have.
     """
 
-    def __init__(self, size: int, *, max_wait: float, max_leases: int | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        max_wait: float,
+        max_leases: int | None = None,
+        reserved: float = 0.0,
+        most: Callable[[str], int | None] = lambda tenant: None,
+    ) -> None:
         self.size = size
         self.in_use = 0
         """Bytes leased now."""
@@ -33,61 +44,71 @@ class MemoryBudget:
         """Bytes leased and kept at once, the most so far."""
         self._max_wait = max_wait
         self._max_leases = max_leases
+        self._reserved = int(size * reserved)
+        self._reserved_leases = int((max_leases or 0) * reserved)
+        self._most = most
         self._kept: dict[int, list[bytearray]] = {}
         self._kept_bytes = 0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._turns = Turns()
 
     @property
     def waiting(self) -> int:
         """Leases asked for and not granted yet."""
-        return len(self._waiting)
+        return self._turns.waiting
 
-    async def lease(self, length: int, deadline: Deadline) -> Lease:
-        """``length`` bytes, once all who asked before have theirs.
+    async def lease(self, length: int, deadline: Deadline, tenant: str = "") -> Lease:
+        """``length`` bytes, once it is ``tenant``'s turn.
 
         Raises Overloaded after ``max_wait``, or at once if the budget could never hold them; DeadlineExceeded.
         """
         if length > self.size:
             raise Overloaded(private=f"a chunk of {length} bytes does not fit in the whole budget of {self.size}")
-        if self._waiting or not self._has_room(length):
-            await self._wait(length, deadline)
-        else:
-            self._charge(length)
-        return Lease(self, length, self._take(length))
+        ticket = self._turns.ask(tenant, length)
+        self._grant()
+        if not ticket.granted.done():
+            await self._wait(ticket, deadline)
+        return Lease(self, length, self._take(length), tenant)
 
-    def _has_room(self, length: int) -> bool:
-        return self.in_use + length <= self.size and (self._max_leases is None or self.leases < self._max_leases)
+    def _has_room(self, tenant: str, length: int) -> bool:
+        newcomer = not self._turns.holds(tenant)
+        size = self.size if newcomer else self.size - self._reserved
+        return self.in_use + length <= size and (
+            self._max_leases is None
+            or self.leases < (self._max_leases if newcomer else self._max_leases - self._reserved_leases)
+        )
 
-    def _charge(self, length: int) -> None:
-        self.in_use += length
-        self.leases += 1
+    def _has_its_share(self, tenant: str, length: int) -> bool:
+        """Whether the tenant holds as much as it may: the others' turns are not held up by that."""
+        most = self._most(tenant)
+        return most is not None and self._turns.holds(tenant) > 0 and self._turns.held(tenant) + length > most
 
-    async def _wait(self, length: int, deadline: Deadline) -> None:
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        ticket = (length, granted)
-        self._waiting.append(ticket)
+    async def _wait(self, ticket: Ticket, deadline: Deadline) -> None:
+        granted = ticket.granted
         try:
             async with asyncio.timeout(deadline.cap(self._max_wait)):
                 await granted
         except BaseException as error:  # re-raised: the ticket, or what it was granted, must not be lost
             if granted.done() and not granted.cancelled():
-                self._end(length)
+                self._end(ticket.tenant, ticket.cost)
             else:
-                if ticket in self._waiting:  # not if memory came free in this very step: then it was passed over
-                    self._waiting.remove(ticket)
+                self._turns.leave(ticket)
                 self._grant()
             if not isinstance(error, TimeoutError):
                 raise
             if deadline.expired:
                 raise DeadlineExceeded() from error
-            raise Overloaded(private=f"{length} bytes, or one of the leases, not free in {self._max_wait} s") from error
+            raise Overloaded(
+                private=f"{ticket.cost} bytes, or one of the leases, not free in {self._max_wait} s"
+            ) from error
 
     def _grant(self) -> None:
-        while self._waiting and self._has_room(self._waiting[0][0]):
-            length, granted = self._waiting.popleft()
-            if not granted.cancelled():
-                self._charge(length)
-                granted.set_result(None)
+        """Give to whose turn it is, as long as there is room; nobody behind goes first, or a large one would starve."""
+        while (ticket := self._turns.first(self._has_its_share)) is not None:
+            if not self._has_room(ticket.tenant, ticket.cost):
+                return
+            self.in_use += ticket.cost
+            self.leases += 1
+            self._turns.grant(ticket)
 
     def _take(self, length: int) -> bytearray | None:
         """A kept buffer of that length, if there is one; others make room for what is about to be allocated."""
@@ -104,14 +125,16 @@ class MemoryBudget:
         self.peak = max(self.peak, self.in_use + self._kept_bytes)
         return buffer
 
-    def _give_back(self, length: int) -> None:
+    def _give_back(self, tenant: str, length: int) -> None:
         self.in_use -= length
+        self._turns.give_back(tenant, length, whole=False)
         self._grant()
 
-    def _end(self, length: int, buffer: bytearray | None = None) -> None:
+    def _end(self, tenant: str, length: int, buffer: bytearray | None = None) -> None:
         """A lease is over, of which ``length`` bytes are left."""
         self.in_use -= length
         self.leases -= 1
+        self._turns.give_back(tenant, length)
         # Only whole chunks come again in the same length: they are powers of two.
         if buffer is not None and len(buffer) == length and length & (length - 1) == 0:
             self._kept.setdefault(length, []).append(buffer)
@@ -125,9 +148,10 @@ class Lease:
     The lease alone refers to the buffer: who has released it can't keep the bytes alive by mistake.
     """
 
-    def __init__(self, budget: MemoryBudget, length: int, kept: bytearray | None) -> None:
+    def __init__(self, budget: MemoryBudget, length: int, kept: bytearray | None, tenant: str) -> None:
         self._budget = budget
         self._length = length
+        self._tenant = tenant
         self._buffer = kept
         self._released = False
 
@@ -137,7 +161,7 @@ class Lease:
             raise ValueError(f"{length} bytes from a lease of {self._length}")
         if length < self._length:
             self._buffer = None
-            self._budget._give_back(self._length - length)
+            self._budget._give_back(self._tenant, self._length - length)
             self._length = length
         if self._buffer is None:
             self._buffer = bytearray(length)
@@ -158,7 +182,7 @@ class Lease:
                 del self._buffer[length:]
             except BufferError:
                 return
-            self._budget._give_back(self._length - length)
+            self._budget._give_back(self._tenant, self._length - length)
             self._length = length
 
     def release(self) -> None:
@@ -166,39 +190,4 @@ class Lease:
         if not self._released:
             self._released = True
             buffer, self._buffer = self._buffer, None
-            self._budget._end(self._length, buffer)
-
-
-class Slots:
-    """At most ``limit`` of something at once (upload streams, watchers), each with its way of being told to drain."""
-
-    def __init__(self, limit: int, what: str) -> None:
-        self._limit = limit
-        self._what = what
-        self._held: set[Callable[[], None]] = set()
-        self._draining = False
-
-    @property
-    def held(self) -> int:
-        return len(self._held)
-
-    @contextmanager
-    def hold(self, on_drain: Callable[[], None]) -> Iterator[None]:
-        """One slot, while the block runs. Overloaded if there is none, Draining once :meth:`drain` was called."""
-        if self._draining:
-            raise Draining()
-        if len(self._held) >= self._limit:
-            raise Overloaded(
-                f"This replica's {self._limit} {self._what} are taken. Wait, then resume.",
-            )
-        self._held.add(on_drain)
-        try:
-            yield
-        finally:
-            self._held.remove(on_drain)
-
-    def drain(self) -> None:
-        """Tell everyone, and let nobody in any more."""
-        self._draining = True
-        for on_drain in tuple(self._held):
-            on_drain()
+            self._budget._end(self._tenant, self._length, buffer)

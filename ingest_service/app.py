@@ -11,7 +11,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ingest_service.admission import MemoryBudget, Slots
+from ingest_service.admission import MemoryBudget
 from ingest_service.create import SessionCreator
 from ingest_service.hashing import ChunkCv, ChunkHasher
 from ingest_service.multipart import MultipartUploads
@@ -24,6 +24,7 @@ from ingest_service.session_list import SessionLister
 from ingest_service.sessions import OutcomeClient, Sessions
 from ingest_service.settings import IngestSettings
 from ingest_service.sha256_batches import Sha256Batches
+from ingest_service.slots import Slots
 from ingest_service.standing import Standing
 from ingest_service.statistics import Statistics
 from ingest_service.task_scope import TaskScope
@@ -92,9 +93,10 @@ def compose(
         max_wait=settings.memory_wait_seconds,
         # What the streams that may be there can have in hand: uploads whose clients have left count, too.
         max_leases=settings.max_streams * settings.parts_in_flight,
+        reserved=settings.reserved_share,
     )
-    streams = Slots(settings.max_streams, "upload streams")
-    watchers = Slots(settings.max_watchers, "watchers")
+    streams = Slots(settings.max_streams, "upload streams", reserved=settings.reserved_share)
+    watchers = Slots(settings.max_watchers, "watchers", reserved=settings.reserved_share)
     sessions = Sessions(
         records=records,
         receipts=receipts,

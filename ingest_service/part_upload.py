@@ -7,6 +7,8 @@ here before the receipt leaves bytes that no receipt names, hence no chunk.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,12 +17,14 @@ from ingest_service.error_frames import clear_locals
 from ingest_service.hashing import ChunkHasher, ChunkHashes
 from ingest_service.multipart import MultipartUploads
 from ingest_service.receipts import Receipts
+from ingest_service.slots import Hands
 from ingest_service.standing import Standing, UploadTarget
 from ingest_service.statistics import Statistics
 from ingest_service.task_scope import TaskScope
 from sealane.domain.chunks import Receipt
 from sealane.domain.decision import Decision
 from sealane.domain.errors import ChunkConflict, SessionLost, SessionSealed, StoreUnavailable
+from sealane.domain.ids import Tenant
 from sealane.domain.states import SessionState
 from sealane.store.deadline import Deadline
 from sealane.store.port import ChecksumMismatch, NoSuchUpload
@@ -76,7 +80,7 @@ class PartUploads:
         self._statistics = statistics
         self._scope = scope
         self._seconds = seconds
-        self._hands = asyncio.Semaphore(at_once)
+        self._hands = Hands(at_once)
 
     def start(self, target: UploadTarget, chunk: ArrivedChunk) -> asyncio.Task[ChunkStatus]:
         """Take the chunk, and its lease, over.
@@ -167,21 +171,22 @@ class PartUploads:
     ) -> str:
         """UploadPart; the part's ETag. NoSuchUpload if the upload is gone."""
         for _ in range(CHECKSUM_ATTEMPTS):
-            await self._a_hand(deadline)
-            try:
-                return await self._store.upload_part(
-                    target.record.key, upload_id, index + 1, data, deadline, sha256=hashes.sha256
-                )
-            except ChecksumMismatch as error:
-                garbled = error
-            finally:
-                self._hands.release()
+            async with self._a_hand(target.tenant, len(data), deadline):
+                try:
+                    return await self._store.upload_part(
+                        target.record.key, upload_id, index + 1, data, deadline, sha256=hashes.sha256
+                    )
+                except ChecksumMismatch as error:
+                    garbled = error
         raise StoreUnavailable(private=f"part {index + 1} arrives garbled at the store: {garbled.detail}")
 
-    async def _a_hand(self, deadline: Deadline) -> None:
-        """Wait for one of the UploadParts that may run at once; release it after."""
-        try:
-            async with asyncio.timeout_at(deadline.at):
-                await self._hands.acquire()
-        except TimeoutError as error:
-            raise StoreUnavailable(private="every part that may be in hand still was, to the end") from error
+    @asynccontextmanager
+    async def _a_hand(self, tenant: Tenant, length: int, deadline: Deadline) -> AsyncIterator[None]:
+        """Wait for one of the UploadParts that may run at once; it is given back after."""
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout_at(deadline.at):
+                    await stack.enter_async_context(self._hands.one(tenant, length))
+            except TimeoutError as error:
+                raise StoreUnavailable(private="every part that may be in hand still was, to the end") from error
+            yield

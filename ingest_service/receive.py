@@ -138,7 +138,7 @@ class UploadStream:
         while not self._draining:
             await self._room()
             # Before the first frame is read: flow control then holds the client while memory is short (I13).
-            lease = await self._services.memory.lease(_longest(target), self._deadline)
+            lease = await self._services.memory.lease(_longest(target), self._deadline, self._tenant)
             try:
                 chunk = await self._chunk(target, rule, lease)
                 if chunk is None:

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 import grpc
 from structlog.contextvars import bind_contextvars
 
-from ingest_service.admission import Slots
 from ingest_service.create import NewSession, SessionCreator
 from ingest_service.frames import parse_upload_message
 from ingest_service.part_upload import ChunkStatus
@@ -17,6 +16,7 @@ from ingest_service.receipts import Receipts
 from ingest_service.receive import StreamServices, UploadStream
 from ingest_service.session_list import SessionLister
 from ingest_service.sessions import Sessions
+from ingest_service.slots import Slots
 from ingest_service.statistics import Statistics
 from ingest_service.stream_messages import StreamMessage
 from ingest_service.watch import Watcher
@@ -80,7 +80,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
     async def UploadChunks(self, messages: AsyncIterator[StreamMessage], context: object) -> pb.UploadChunksResponse:
         call = this_call()
         stream = UploadStream(self._services, call.tenant, messages, call.deadline, call.recheck)
-        with self._streams.hold(stream.drain):
+        with self._streams.hold(stream.drain, call.tenant):
             answer = await stream.run()
         return pb.UploadChunksResponse(
             chunks=[pb.ChunkResult(chunk_index=index, status=_STATUS[status]) for index, status in answer.chunks],

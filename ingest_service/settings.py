@@ -26,8 +26,10 @@ class IngestSettings(CommonSettings):
     s3_max_connections: int = Field(default=32, ge=4, le=512)
     """Connections to the store; three quarters of them may carry parts, the others are for records."""
 
-    memory_budget: int = Field(default=128 * MiB, ge=2 * _LARGEST_CHUNK)
-    """Bytes of chunks held at once, being received or on their way to the store; at least two of the largest chunk.
+    memory_budget: int = Field(default=160 * MiB, ge=2 * _LARGEST_CHUNK)
+    """Bytes of chunks held at once, being received or on their way to the store.
+
+    At least two of the largest chunk, 64 MiB each, beside the reserved share.
 
     The memory of the process is then at most about
 
@@ -40,6 +42,8 @@ class IngestSettings(CommonSettings):
     """How long a stream may wait for memory before it is told OVERLOADED."""
     max_streams: int = Field(default=64, ge=1, le=10_000)
     """Upload streams at once; further ones get OVERLOADED."""
+    reserved_share: float = Field(default=0.125, ge=0, le=0.5)
+    """Of streams, watchers and memory, what is kept for tenants that hold none of it; 0 where there is one tenant."""
     parts_in_flight: int = Field(default=4, ge=1, le=64)
     """Chunks of one stream that may be on their way to the store while the next one arrives.
 
@@ -61,6 +65,15 @@ class IngestSettings(CommonSettings):
     """How long GetSession waits for assembly to say what became of a session."""
     cached_sessions: int = Field(default=1024, ge=1, le=1_000_000)
     """Sessions whose immutable records are kept in memory, about 2 KiB each."""
+
+    def faults(self) -> list[str]:
+        faults = super().faults()
+        if self.memory_budget * (1 - self.reserved_share) < 2 * _LARGEST_CHUNK:
+            faults.append(
+                f"SEALANE_MEMORY_BUDGET: without SEALANE_RESERVED_SHARE it must hold {2 * _LARGEST_CHUNK} bytes, two of"
+                " the largest chunk"
+            )
+        return faults
 
     @property
     def most_memory(self) -> int:

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from ingest_service.admission import Slots
 from ingest_service.sessions import Sessions
+from ingest_service.slots import Slots
 from sealane.domain.errors import Draining
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.views import SessionView
@@ -39,7 +39,7 @@ class Watcher:
         """Ends after a final state. As Sessions.get; Overloaded without a free slot, Draining when the server stops."""
         draining = asyncio.Event()
         loop = asyncio.get_running_loop()
-        with self._slots.hold(draining.set):
+        with self._slots.hold(draining.set, tenant):
             shown: SessionView | None = None
             shown_at = loop.time()
             pause = self._pace.interval

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest_service.admission import Lease, MemoryBudget, Slots
-from sealane.domain.errors import DeadlineExceeded, Draining, Overloaded
+from ingest_service.admission import Lease, MemoryBudget
+from sealane.domain.errors import DeadlineExceeded, Overloaded
 from sealane.store.deadline import Deadline
 
 
@@ -30,20 +30,24 @@ async def _settle() -> None:
     st.lists(st.tuples(st.sampled_from([64, 128, 256, 300]), st.integers(0, 300)), min_size=1, max_size=40),
 )
 def test_bytes_held_never_exceed_the_budget_under_any_load_i13(seed: int, wants: list[tuple[int, int]]) -> None:
-    """Every buffer that exists, kept ones too, is counted by hand; cancelled waiters and short chunks included."""
+    """Every buffer that exists, kept ones too, is counted by hand; cancelled waiters and short chunks included, and
+    three tenants, one of which may hold 300 bytes."""
     rng = random.Random(seed)
 
     async def run() -> None:
-        budget = MemoryBudget(600, max_wait=5)
+        budget = MemoryBudget(600, max_wait=5, reserved=0.25, most={"capped": 300}.get)
         opened: dict[int, int] = {}
 
         def check() -> None:
             kept = sum(len(b) for buffers in budget._kept.values() for b in buffers)
             assert sum(opened.values()) + kept <= budget.size
             assert budget.in_use <= budget.size
+            assert budget.in_use == sum(budget._turns.held(tenant) for tenant in budget._turns._shares)
+            assert budget._turns.held("capped") <= 300
 
         async def stream(number: int, leased: int, used: int) -> None:
-            lease = await budget.lease(leased, Deadline.after(5))
+            tenant = ("capped", "large", "small")[number % 3]
+            lease = await budget.lease(leased, Deadline.after(5), tenant)
             try:
                 lease.open(min(leased, max(1, used)))
                 opened[number] = _held(lease)
@@ -69,6 +73,7 @@ def test_bytes_held_never_exceed_the_budget_under_any_load_i13(seed: int, wants:
             assert task.cancelled() or task.exception() is None
         assert budget.in_use == 0
         assert budget.waiting == 0
+        assert not budget._turns._shares
 
     asyncio.run(run())
 
@@ -239,16 +244,3 @@ async def test_leases_are_bounded_by_number_too_so_that_tiny_chunks_of_clients_t
     second.release()
     third.release()
     assert (budget.leases, budget.in_use) == (0, 0)
-
-
-def test_slots_refuse_beyond_the_limit_and_while_draining() -> None:
-    slots = Slots(1, "things")
-    told: list[str] = []
-    with slots.hold(lambda: told.append("drain")):
-        with pytest.raises(Overloaded), slots.hold(lambda: None):
-            pass
-        slots.drain()
-    assert told == ["drain"]
-    assert slots.held == 0
-    with pytest.raises(Draining), slots.hold(lambda: None):
-        pass

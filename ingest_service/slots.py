@@ -1,0 +1,116 @@
+"""How many at once: upload streams and watchers, which are refused when there are too many, and parts, which wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from ingest_service.turns import Turns
+from sealane.domain.errors import Draining, Overloaded
+
+REMEMBERED_SECONDS = 20.0
+"""A tenant that was refused may come back for so long, before others: longer than the longest pause of the SDK."""
+
+
+class Slots:
+    """At most ``limit`` of something at once, each with its way of being told to drain.
+
+    Who finds none free is refused: a call that waits would hold what gRPC has read of it, and ``limit`` bounds that.
+    So that one tenant's many calls can't keep another's out, ``reserved`` (a share, from 0 to 1) is for tenants that
+    hold none; and of what comes free a tenant that has its fair share (``limit`` by the number of tenants that hold or
+    want some) leaves one to each that was refused lately and has less.
+    """
+
+    def __init__(self, limit: int, what: str, *, reserved: float = 0.0) -> None:
+        self.limit = limit
+        self._what = what
+        self._reserved = int(limit * reserved)
+        self._held: set[Callable[[], None]] = set()
+        self._by_tenant: Counter[str] = Counter()
+        self._wanting: dict[str, float] = {}
+        self._draining = False
+
+    @property
+    def held(self) -> int:
+        return len(self._held)
+
+    @contextmanager
+    def hold(self, on_drain: Callable[[], None], tenant: str = "") -> Iterator[None]:
+        """One slot, while the block runs. Overloaded if there is none, Draining once :meth:`drain` was called."""
+        if self._draining:
+            raise Draining()
+        self._admit(tenant)
+        self._held.add(on_drain)
+        self._by_tenant[tenant] += 1
+        try:
+            yield
+        finally:
+            self._held.remove(on_drain)
+            self._by_tenant[tenant] -= 1
+            if not self._by_tenant[tenant]:
+                del self._by_tenant[tenant]
+
+    def drain(self) -> None:
+        """Tell everyone, and let nobody in any more."""
+        self._draining = True
+        for on_drain in tuple(self._held):
+            on_drain()
+
+    def _admit(self, tenant: str) -> None:
+        now = asyncio.get_running_loop().time()
+        self._wanting = {name: until for name, until in self._wanting.items() if until > now}
+        if self.limit - len(self._held) > self._kept_from(tenant):
+            self._wanting.pop(tenant, None)
+            return
+        if tenant in self._wanting or len(self._wanting) < self.limit:  # more could never be served at once
+            self._wanting[tenant] = now + REMEMBERED_SECONDS
+        raise Overloaded(f"This replica's {self.limit} {self._what} are taken. Wait, then resume.")
+
+    def _kept_from(self, tenant: str) -> int:
+        """How many free slots are not for ``tenant``."""
+        mine = self._by_tenant[tenant]
+        if not mine:
+            return 0
+        share = max(1, self.limit // len({*self._by_tenant, *self._wanting}))
+        if mine < share:
+            return self._reserved
+        behind = sum(other != tenant and self._by_tenant[other] < share for other in self._wanting)
+        return max(self._reserved, behind)
+
+
+class Hands:
+    """At most ``limit`` parts on their way to the store; tenants take turns (:mod:`ingest_service.turns`)."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        self._turns = Turns()
+
+    @asynccontextmanager
+    async def one(self, tenant: str, cost: int) -> AsyncIterator[None]:
+        """A hand for ``cost`` bytes, while the block runs; waits for it."""
+        ticket = self._turns.ask(tenant, cost)
+        self._grant()
+        try:
+            await ticket.granted
+        except asyncio.CancelledError:
+            if ticket.granted.cancelled():
+                self._turns.leave(ticket)
+            else:  # granted in this very step
+                self._give_back(tenant, cost)
+            raise
+        try:
+            yield
+        finally:
+            self._give_back(tenant, cost)
+
+    def _give_back(self, tenant: str, cost: int) -> None:
+        self._free += 1
+        self._turns.give_back(tenant, cost)
+        self._grant()
+
+    def _grant(self) -> None:
+        while self._free and (ticket := self._turns.first()) is not None:
+            self._free -= 1
+            self._turns.grant(ticket)
