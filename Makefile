@@ -116,8 +116,9 @@ check-protos: $(STAMPS)/sealane $(PROTOS_READY) ## buf lint, format, breaking; i
 	    || { echo "sealane/v1 is not what protos/ generates: make protos"; exit 1; }
 
 .PHONY: docs
-docs: $(STAMPS)/sealane ## Make the settings table of docs/operations.md and the cluster's settings file anew
+docs: $(STAMPS)/sealane ## Make the tables in docs/ and the cluster's settings file anew
 	@$(BIN)/python docs/settings_table.py
+	@$(BIN)/python docs/metrics_table.py
 
 .PHONY: k8s-check
 k8s-check: $(STAMPS)/sealane $(K8S_READY) ## Build the kustomize base and overlays, validate every manifest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from assembly_service.statistics import Ending, Statistics
 from sealane.domain.decision import Decision, Outcome, Records, refusal
 from sealane.domain.errors import OutcomeUnknown, SessionNotFound
 from sealane.domain.ids import SessionId, Tenant
@@ -14,8 +15,9 @@ from sealane.store.session_records import SessionRecords
 class Aborter:
     """Aborts sessions."""
 
-    def __init__(self, records: SessionRecords) -> None:
+    def __init__(self, records: SessionRecords, statistics: Statistics) -> None:
         self._records = records
+        self._statistics = statistics
 
     async def abort(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> SessionState:
         """ABORTED, or EXPIRED if that came first. Idempotent.
@@ -41,5 +43,6 @@ class Aborter:
             raise OutcomeUnknown(private=f"session {session}: {error.detail}") from error
         state = Records(found.record, decision=standing.record).state
         if state in (SessionState.ABORTED, SessionState.EXPIRED):
+            self._statistics.ended[Ending.ABORTED] += state is SessionState.ABORTED
             return state
         raise refusal(state)

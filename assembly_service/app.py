@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
-from collections import Counter
-from dataclasses import dataclass, field
 
 from structlog.stdlib import BoundLogger
 
 from assembly_service.assembly import Assembly
+from assembly_service.metrics import statistics_for
 from assembly_service.receipts_client import GrpcReceiptsClient
 from assembly_service.servicer import AssemblyServicer
 from assembly_service.settings import AssemblySettings
 from sealane import logs
 from sealane.domain.ids import Tenant
 from sealane.domain.limits import Limits
+from sealane.metrics.exposition import exposed
+from sealane.metrics.families import new_registry
+from sealane.metrics.shared import SharedMetrics
 from sealane.rpc.channel import channel
 from sealane.rpc.health import Readiness
 from sealane.rpc.identity import StaticIdentity
 from sealane.rpc.interceptors import server_interceptors
-from sealane.rpc.server import serve
+from sealane.rpc.server import EXIT_FAILED, serve
 from sealane.store.backoff import RetryPolicy
 from sealane.store.gate import ProbeGate
+from sealane.store.observed import ObservedStore
 from sealane.store.probe import probe
 from sealane.store.retry import RetryingStore
 from sealane.store.s3 import S3Settings, S3Store
@@ -45,31 +49,35 @@ class LoggedEvents:
         self._log.info(event, **facts)
 
 
-@dataclass(slots=True)
-class Counts:
-    """What this replica counts since its start."""
-
-    errors_by_reason: Counter[str] = field(default_factory=Counter)
-
-
 async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> int:
     """Serve until a signal; answer the process's exit code. ``limits`` are for tests with tiny chunks."""
     limits = limits or Limits(default_ttl=settings.default_ttl)
     log = logs.get_logger("assembly_service")
     rng = random.Random(os.urandom(16))  # noqa: S311, TID251 - jitter, not secrets; this is where entropy enters
-    port = S3Store(s3_settings(settings))
+    metrics = SharedMetrics(new_registry(), "assembly")
+    s3 = S3Store(s3_settings(settings), waited=metrics.waited("connection"))
+    port = ObservedStore(s3, metrics.store_call_ended)
+    statistics = statistics_for(metrics, started=port.now())
     policy = RetryPolicy(attempt_seconds=settings.s3_attempt_seconds, part_seconds=settings.s3_part_seconds)
     readiness = Readiness()
     drain = asyncio.Event()
     gate = ProbeGate(
         port,
-        lambda: probe(port, entropy=os.urandom, page_keys=settings.probe_page_keys),  # noqa: TID251 - see above
+        lambda: probe(s3, entropy=os.urandom, page_keys=settings.probe_page_keys),  # noqa: TID251 - see above
         readiness,
         rng=rng,
         accept=settings.accepted_weaknesses,
     )
+    metrics.readiness(readiness, lambda: gate.report)
     ingest = channel(settings.peer)
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(port.aclose)
+        stack.push_async_callback(ingest.close)
+        try:
+            stack.enter_context(exposed(settings.metrics_listen, metrics.registry))
+        except OSError as error:
+            log.error("cannot_listen", detail=str(error))
+            return EXIT_FAILED
         assembly = Assembly.on(
             RetryingStore(port, rng=rng, policy=policy),
             GrpcReceiptsClient(ingest, timeout=settings.receipts_timeout),
@@ -82,6 +90,7 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
             verify_block_bytes=settings.verify_block_bytes,
             may_sweep=lambda: gate.accepted,
             entropy=os.urandom,  # noqa: TID251 - see above
+            statistics=statistics,
         )
         servicer = AssemblyServicer(assembly, limits=limits)
         return await serve(
@@ -93,17 +102,20 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
                 identity=StaticIdentity(Tenant(settings.tenant)),
                 settings=settings,
                 log=log,
-                counters=Counts(),
+                counters=statistics,
                 drain=drain,
                 gate=gate,
+                observer=metrics,
             ),
             readiness=readiness,
             drain=drain,
-            background=[gate.run(), assembly.patrol.run()],
+            background=[
+                gate.run(),
+                assembly.patrol.run(),
+                metrics.watch_loop(),
+                metrics.watch_drain(drain, settings.drain_seconds),
+            ],
         )
-    finally:
-        await ingest.close()
-        await port.aclose()
 
 
 def s3_settings(settings: AssemblySettings) -> S3Settings:

@@ -26,6 +26,7 @@ from assembly_service.patrol import Pace, Patrol
 from assembly_service.purge import Purge
 from assembly_service.retention import Retention
 from assembly_service.roll_forward import RollForward
+from assembly_service.statistics import Statistics
 from assembly_service.sweep import Sweep
 from assembly_service.tombstone import Tombstones
 from assembly_service.upload import Uploads
@@ -71,9 +72,11 @@ class Assembly:
         verify_block_bytes: int = 1 << 20,
         may_sweep: Callable[[], bool] = lambda: True,
         entropy: Entropy | None = None,
+        statistics: Statistics | None = None,
     ) -> Assembly:
         """``rng`` jitters pauses; ``entropy`` makes the ids of tombstones. ``may_sweep``: see :class:`Patrol`."""
         retention = retention or Retention()
+        statistics = statistics or Statistics()
         records = SessionRecords(store)
         roll_forward = RollForward(
             store,
@@ -83,13 +86,14 @@ class Assembly:
             retention=retention,
             policy=policy,
             tombstones=Tombstones(store, records, rng=rng, events=events, policy=policy),
+            statistics=statistics,
         )
         claims, names = Claims(store, records), Names(store)
         claimant = Claimant(
             store, records, claims=claims, names=names, roll_forward=roll_forward, rng=rng, policy=policy
         )
         verifier = Verifier(records, receipts, limits=limits or Limits(), rehearsal=claimant)
-        purge = Purge(store, records, events=events, retention=retention)
+        purge = Purge(store, records, events=events, retention=retention, statistics=statistics)
         sweep = Sweep(
             store,
             records,
@@ -98,8 +102,9 @@ class Assembly:
             claims=claims,
             events=events,
             retention=retention,
+            statistics=statistics,
         )
-        orphans = Orphans(store, records, events=events, retention=retention)
+        orphans = Orphans(store, records, events=events, retention=retention, statistics=statistics)
         pace = pace or Pace()
         return cls(
             records=records,
@@ -111,11 +116,12 @@ class Assembly:
                 uploads=Uploads(store, records),
                 claimant=claimant,
                 roll_forward=roll_forward,
+                statistics=statistics,
             ),
             claimant=claimant,
             key_reader=KeyReader(store, claims=claims, names=names),
             outcomes=Outcomes(store, records),
-            aborter=Aborter(records),
+            aborter=Aborter(records, statistics),
             deleter=Deleter(
                 store,
                 records,
@@ -146,6 +152,7 @@ class Assembly:
                 retention=retention,
                 pace=pace,
                 may_run=may_sweep,
+                statistics=statistics,
             ),
             explainer=Explainer(store, records, receipts, claims=claims, retention=retention),
             auditor=Auditor(

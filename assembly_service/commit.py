@@ -5,6 +5,7 @@ from __future__ import annotations
 from assembly_service.claiming import Claimant
 from assembly_service.roll_forward import RollForward
 from assembly_service.standing import Standing, stand
+from assembly_service.statistics import Ending, Phase, Statistics
 from assembly_service.upload import Uploads
 from assembly_service.verify import Verifier
 from sealane.domain.decision import CommitParameters, Decision
@@ -31,7 +32,9 @@ class Committer:
         uploads: Uploads,
         claimant: Claimant,
         roll_forward: RollForward,
+        statistics: Statistics,
     ) -> None:
+        self._statistics = statistics
         self._bucket = store.bucket
         self._records = records
         self._verifier = verifier
@@ -49,7 +52,9 @@ class Committer:
         SessionSealed, SessionAborted, SessionExpired, SessionLost; ChunkNeeded; PeerUnavailable; OutcomeUnknown (repeat
         the same request); InternalError; and the port's errors for reads before the decision.
         """
-        found = await self._records.snapshot(tenant, session, deadline, state_only=True)  # C1
+        phase = self._statistics.phase
+        with phase(Phase.READ):
+            found = await self._records.snapshot(tenant, session, deadline, state_only=True)  # C1
         standing = stand(found, parameters)
         if standing.state is SessionState.OPEN:
             if found.session is None:
@@ -58,12 +63,15 @@ class Committer:
         key = standing.session.key
         if standing.duplicate is not None:
             replayed = found.decision is not None
+            self._statistics.ended[Ending.DUPLICATE] += not replayed
             return CommittedObject.of_duplicate(self._bucket, key, standing.duplicate, replayed=replayed)
         done = standing.done
         if done is None:
             if standing.decision is None:
                 raise InternalError(private=f"session {session} is OPEN behind its own decision")
-            done = await self._roll_forward.finish(tenant, standing.session, standing.decision, deadline)
+            with phase(Phase.FINISH):
+                done = await self._roll_forward.finish(tenant, standing.session, standing.decision, deadline)
+            self._statistics.ended[Ending.COMMITTED] += 1
         return CommittedObject.of(self._bucket, key, done, replayed=standing.done is not None)
 
     async def _decide(
@@ -71,17 +79,21 @@ class Committer:
     ) -> Standing:
         """C2–C5 of an OPEN session: whose decision stands in the end, ours or another with the same parameters."""
         record, session = found.record, SessionId(found.record.session_id)
+        phase = self._statistics.phase
         try:
-            groups = await self._verifier.check(tenant, session, record, parameters, deadline)
-            upload_id, receipts = await self._uploads.to_complete(tenant, record, groups, deadline)
+            with phase(Phase.CHECK):
+                groups = await self._verifier.check(tenant, session, record, parameters, deadline)
+                upload_id, receipts = await self._uploads.to_complete(tenant, record, groups, deadline)
             decision = Decision.commit(session, parameters, upload_id, receipts)
             if record.chosen_key:  # section 8, between the checks and the decision
-                decision = await self._claimant.decision(tenant, found, decision, deadline)
+                with phase(Phase.CLAIM):
+                    decision = await self._claimant.decision(tenant, found, decision, deadline)
         except SealaneError as error:
             return await self._verifier.before_refusing(tenant, session, parameters, error, deadline)
         try:
-            standing = await self._records.settle_decision(tenant, session, decision, deadline)
-            return await self._obey(tenant, session, standing, parameters, deadline)
+            with phase(Phase.DECIDE):
+                standing = await self._records.settle_decision(tenant, session, decision, deadline)
+                return await self._obey(tenant, session, standing, parameters, deadline)
         except port.OutcomeUnknown as error:  # from here on it may have happened
             raise OutcomeUnknown(private=f"session {session}: {error.detail}") from error
 

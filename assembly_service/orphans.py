@@ -12,10 +12,11 @@ from assembly_service.chosen_uploads import ChosenUploads
 from assembly_service.confirmed import abort_confirmed, delete_confirmed
 from assembly_service.events import Events
 from assembly_service.retention import Retention
+from assembly_service.statistics import Statistics
 from sealane.domain.ids import SessionId, Tenant
 from sealane.store import keys
 from sealane.store.deadline import Deadline
-from sealane.store.port import ListedUpload
+from sealane.store.port import ListedUpload, NoSuchUpload
 from sealane.store.retry import RetryingStore
 from sealane.store.session_records import SessionRecords
 
@@ -23,7 +24,16 @@ from sealane.store.session_records import SessionRecords
 class Orphans:
     """Judges single uploads, and single objects of probes."""
 
-    def __init__(self, store: RetryingStore, records: SessionRecords, *, events: Events, retention: Retention) -> None:
+    def __init__(
+        self,
+        store: RetryingStore,
+        records: SessionRecords,
+        *,
+        events: Events,
+        retention: Retention,
+        statistics: Statistics,
+    ) -> None:
+        self._statistics = statistics
         self._store = store
         self._records = records
         self._events = events
@@ -39,12 +49,12 @@ class Orphans:
         if upload.key.startswith(keys.PROBE):
             if not self._left_behind(upload.initiated):
                 return False
-            await abort_confirmed(self._store, upload.key, upload.upload_id, deadline)
+            await self._abort(upload, deadline)
             return True
         owner = keys.parse_object_key(upload.key)
         if owner is None or not await self.is_orphan(owner.tenant, owner.session, upload.upload_id, deadline):
             return False
-        await abort_confirmed(self._store, upload.key, upload.upload_id, deadline)
+        await self._abort(upload, deadline)
         self._events.note("orphaned upload aborted", tenant=owner.tenant, session_id=owner.session)
         return True
 
@@ -54,7 +64,7 @@ class Orphans:
 
     async def chosen(self, tenant: Tenant, upload: ListedUpload, deadline: Deadline) -> None:
         """Abort an upload that a whole pass has found no session for."""
-        await abort_confirmed(self._store, upload.key, upload.upload_id, deadline)
+        await self._abort(upload, deadline)
         self._events.note("orphaned upload at a chosen key aborted", tenant=tenant, key=upload.key)
 
     async def scratch(self, key: str, last_modified: datetime, deadline: Deadline) -> bool:
@@ -64,8 +74,25 @@ class Orphans:
         """
         if not self._left_behind(last_modified):
             return False
+        self._statistics.orphans_found["scratch"] += 1
         await delete_confirmed(self._store, key, deadline)
+        self._statistics.orphans_removed["scratch"] += 1
         return True
+
+    async def _abort(self, upload: ListedUpload, deadline: Deadline) -> None:
+        """How much it held is counted before, so that what can't be removed shows."""
+        try:
+            parts = await self._store.list_parts_all(upload.key, upload.upload_id, deadline)
+        except NoSuchUpload:
+            parts = []
+        size = sum(part.size for part in parts)
+        counted = self._statistics
+        counted.orphans_found["upload"] += 1
+        counted.orphan_bytes += size
+        await abort_confirmed(self._store, upload.key, upload.upload_id, deadline)
+        counted.orphans_removed["upload"] += 1
+        counted.orphan_bytes_removed += size
+        counted.orphan_bytes = max(0, counted.orphan_bytes - size)
 
     def _left_behind(self, written: datetime) -> bool:
         return self._store.now() > written + self._retention.probe

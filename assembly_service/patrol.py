@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from assembly_service.events import Events
 from assembly_service.listing import ListedRequest, ListedScratch, ListedSession, list_records
 from assembly_service.orphans import Orphans
 from assembly_service.retention import Retention
+from assembly_service.statistics import Listed, Statistics
 from assembly_service.sweep import Sweep
 from sealane.domain.errors import ChunkNeeded, RetryLater, SealaneError, SessionLost, SessionNotFound
 from sealane.domain.ids import SessionId, Tenant
@@ -69,8 +71,10 @@ class Patrol:
         retention: Retention,
         pace: Pace | None = None,
         may_run: Callable[[], bool] = lambda: True,
+        statistics: Statistics,
     ) -> None:
         """``may_run`` is asked before each pass: nothing is swept in a store that is not proven yet."""
+        self._statistics = statistics
         self._store = store
         self._records = records
         self._sweep = sweep
@@ -102,11 +106,15 @@ class Patrol:
             if not self._may_run():
                 continue
             full = loop.time() >= full_at
+            kind = "full" if full else "frequent"
             try:
                 await self.sweep(full=full)
             except StoreError as error:
+                self._statistics.passes[kind, "cut_short"] += 1
                 self._report("a pass of the sweeper was cut short", error)
                 continue
+            self._statistics.passes[kind, "complete"] += 1
+            self._statistics.last_pass[kind] = self._store.now()
             if full:
                 full_at = loop.time() + self._pace.full_interval * self._rng.uniform(0.5, 1.5)
 
@@ -119,6 +127,7 @@ class Patrol:
         """One pass. Raises the port's errors if it can't even list; all others concern one session and are reported."""
         limiter = asyncio.Semaphore(self._pace.at_once)
         chosen = self._orphans.at_chosen_keys()
+        listed_as: Counter[Listed] = Counter()
         if full:  # ⚠ the uploads first, then every session that could finish one
             await chosen.list("", page_seconds=self._pace.page_seconds)
         resting: dict[SessionId, tuple[_Seen, datetime]] = {}
@@ -144,6 +153,8 @@ class Patrol:
                     if isinstance(listed, ListedRequest):
                         await self._request(listed)
                         continue
+                    if isinstance(listed, ListedSession):
+                        listed_as[_as_listed(listed)] += 1
                     await limiter.acquire()
                     tasks.create_task(look(listed))
             except StoreError as error:
@@ -151,7 +162,9 @@ class Patrol:
         if cut_short is not None:
             raise cut_short
         self._rest = resting
+        self._statistics.listed = {each.value: listed_as[each] for each in Listed}
         if full:
+            self._statistics.orphan_bytes = 0  # what is still there is found again
             for tenant, upload in chosen.orphans():
                 await self._guarded(partial(self._orphans.chosen, tenant, upload), tenant)
             await self._uploads()
@@ -212,10 +225,12 @@ class Patrol:
         except SessionNotFound:
             return None
         except (SealaneError, StoreError) as error:
+            self._statistics.swept["failed"] += 1
             self._report("a session could not be swept", error, *whose)
             return None
         except Exception as error:  # noqa: BLE001 - a boundary: a bug that one session shows stops no other's sweep
             facts = {"kind": type(error).__name__, "exc_info": error, **_named(whose)}
+            self._statistics.swept["failed"] += 1
             self._events.alarm("a session could not be swept: a bug", **facts)
             return None
 
@@ -225,6 +240,17 @@ class Patrol:
         expected = isinstance(error, OutcomeUnknown | WriteConflict | RetryLater | ChunkNeeded | SessionLost)
         tell = self._events.note if expected else self._events.alarm
         tell(event, kind=type(error).__name__, detail=detail, **_named(whose))
+
+
+def _as_listed(listed: ListedSession) -> Listed:
+    names = listed.records
+    if keys.SESSION not in names:
+        return Listed.OWNERLESS
+    if keys.DELETED in names:
+        return Listed.DELETING
+    if keys.DONE in names:
+        return Listed.DONE
+    return Listed.DECIDED if keys.DECISION in names else Listed.OPEN
 
 
 def _named(whose: tuple[str, ...]) -> dict[str, object]:

@@ -12,6 +12,7 @@ from assembly_service.confirmed import abort_confirmed, delete_all_confirmed, de
 from assembly_service.events import Events
 from assembly_service.removal import Kind, Removed
 from assembly_service.retention import Retention
+from assembly_service.statistics import Ending, Statistics
 from sealane.domain.errors import BadRecord
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.records import SessionRecord
@@ -28,7 +29,16 @@ class Purge:
     ``removed`` counts what went, for a caller who wants to know.
     """
 
-    def __init__(self, store: RetryingStore, records: SessionRecords, *, events: Events, retention: Retention) -> None:
+    def __init__(
+        self,
+        store: RetryingStore,
+        records: SessionRecords,
+        *,
+        events: Events,
+        retention: Retention,
+        statistics: Statistics,
+    ) -> None:
+        self._statistics = statistics
         self._store = store
         self._records = records
         self._events = events
@@ -80,6 +90,7 @@ class Purge:
         for name in (keys.MULTIPART, keys.SESSION, keys.DONE, keys.DELETED):
             await self._delete(tenant, session, name, deadline, removed)
         await self.gone(tenant, session, deadline, removed=removed)
+        self._statistics.ended[Ending.DELETED] += 1
 
     async def gone(
         self, tenant: Tenant, session: SessionId, deadline: Deadline, *, removed: Removed | None = None
@@ -97,6 +108,7 @@ class Purge:
         prefix = keys.session_prefix(tenant, session)
         await delete_all_confirmed(self._store, prefix, deadline, but=decision, removed=removed)
         await delete_confirmed(self._store, decision, deadline, removed=removed)
+        self._statistics.swept["purged"] += 1
         self._events.note("records purged", tenant=tenant, session_id=session)
 
     async def _object(self, tenant: Tenant, record: SessionRecord, deadline: Deadline, removed: Removed | None) -> None:

@@ -19,6 +19,7 @@ from assembly_service.confirmed import abort_confirmed, upload_exists
 from assembly_service.events import Events
 from assembly_service.mend import Mending, mend, part_list
 from assembly_service.retention import Retention
+from assembly_service.statistics import Ending, Statistics
 from sealane.domain.chunks import ChunkDigests
 from sealane.domain.decision import CommitParameters, DecidedPart, Decision
 from sealane.domain.errors import (
@@ -105,7 +106,9 @@ class RollForward:
         retention: Retention,
         policy: RetryPolicy | None = None,
         tombstones: TombstoneFinisher | None = None,
+        statistics: Statistics,
     ) -> None:
+        self._statistics = statistics
         self._store = store
         self._records = records
         self._rng = rng
@@ -271,6 +274,7 @@ class RollForward:
         standing = await self._records.settle_done(work.tenant, work.session_id, lost, work.deadline)
         if isinstance(standing.record, DoneRecord):
             return standing.record
+        self._statistics.ended[Ending.LOST] += 1
         self._alarm("a committed session is lost", work, why=standing.record.why)
         raise SessionLost(private=standing.record.why)
 

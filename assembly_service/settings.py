@@ -21,6 +21,8 @@ class AssemblySettings(CommonSettings):
     """Address for gRPC. Port 0 takes a free one and logs it."""
     health_listen: Address = "127.0.0.1:7312"
     """Address for grpc.health.v1 alone, for probes."""
+    metrics_listen: Address = "127.0.0.1:7322"
+    """Address for GET /metrics, and nothing else."""
     peer: Peers = "127.0.0.1:7301"
     """Where ingest is: host:port, or several IP:port with commas. Calls are spread over all addresses."""
     receipts_timeout: float = Field(default=20.0, gt=0, le=600)

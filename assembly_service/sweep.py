@@ -15,6 +15,7 @@ from assembly_service.purge import Purge
 from assembly_service.retention import Retention
 from assembly_service.roll_forward import RollForward
 from assembly_service.standing import read_session_last
+from assembly_service.statistics import Ending, Statistics
 from sealane.domain.decision import Decision, Outcome
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.records import DoneRecord, SessionRecord
@@ -41,7 +42,9 @@ class Sweep:
         claims: Claims,
         events: Events,
         retention: Retention,
+        statistics: Statistics,
     ) -> None:
+        self._statistics = statistics
         self._claims = claims
         self._store = store
         self._records = records
@@ -69,6 +72,7 @@ class Sweep:
                     await self._expire(tenant, session, deadline)
                 case SessionState.COMMITTING if found.decision is not None:  # W4: never abort, never expire
                     await self._roll_forward.finish(tenant, found.session.record, found.decision, deadline)
+                    self._statistics.swept["rolled_forward"] += 1
                     self._events.note("commit rolled forward", tenant=tenant, session_id=session)
                 case SessionState.COMMITTED:
                     due = await self._replaced(tenant, found.session.record, found, deadline)
@@ -91,6 +95,8 @@ class Sweep:
     async def _expire(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> None:
         """W1. Whoever's decision stands is obeyed by the next look, which reads session.json behind it ⚠."""
         await self._records.settle_decision(tenant, session, Decision(session, Outcome.EXPIRE), deadline)
+        self._statistics.swept["expired"] += 1
+        self._statistics.ended[Ending.EXPIRED] += 1
         self._events.note("session older than its ttl", tenant=tenant, session_id=session)
 
     async def _replaced(

@@ -14,6 +14,7 @@ from functools import partial
 from ingest_service.admission import MemoryBudget
 from ingest_service.create import SessionCreator
 from ingest_service.hashing import ChunkCv, ChunkHasher
+from ingest_service.metrics import expose, statistics_for
 from ingest_service.multipart import MultipartUploads
 from ingest_service.outcome_client import GrpcOutcomeClient
 from ingest_service.part_upload import PartUploads
@@ -33,13 +34,17 @@ from sealane import logs
 from sealane.domain import ids
 from sealane.domain.ids import Entropy
 from sealane.domain.limits import Limits
+from sealane.metrics.exposition import exposed
+from sealane.metrics.families import new_registry
+from sealane.metrics.shared import SharedMetrics
 from sealane.rpc.channel import channel
 from sealane.rpc.health import Readiness
 from sealane.rpc.identity import StaticIdentity
 from sealane.rpc.interceptors import server_interceptors
-from sealane.rpc.server import MAX_FRAME_MESSAGE_BYTES, serve
+from sealane.rpc.server import EXIT_FAILED, MAX_FRAME_MESSAGE_BYTES, serve
 from sealane.store.backoff import RetryBudget, RetryPolicy
 from sealane.store.gate import ProbeGate, Report
+from sealane.store.observed import ObservedStore
 from sealane.store.port import ObjectStore
 from sealane.store.probe import probe
 from sealane.store.retry import RetryingStore
@@ -79,12 +84,13 @@ def compose(
     limits: Limits,
     report: Callable[[], Report | None],
     batches: Sha256Batches | None = None,
+    statistics: Statistics | None = None,
 ) -> Ingest:
     """Everything between the wire and the store's port; nothing in here knows which store or which executor it is."""
     policy = RetryPolicy(attempt_seconds=settings.s3_attempt_seconds, part_seconds=settings.s3_part_seconds)
     retrying = RetryingStore(store, rng=rng, policy=policy, budget=RetryBudget())
     records = SessionRecords(retrying)
-    statistics = Statistics()
+    statistics = statistics or Statistics()
     receipts = Receipts(retrying, executor)
     standing = Standing(records, limits, cached_sessions=settings.cached_sessions)
     scope = TaskScope(grace=min(LAST_UPLOADS_SECONDS, settings.drain_seconds))
@@ -132,6 +138,7 @@ def compose(
             chunks=parts,
             patience=Patience(settings.stream_idle_seconds, settings.stream_min_rate),
             parts_in_flight=settings.parts_in_flight,
+            statistics=statistics,
         ),
         streams=streams,
         statistics=statistics,
@@ -146,17 +153,25 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
     logs.configure(settings.log_level, settings.log_format, "ingest")
     rng = random.SystemRandom()
     entropy: Entropy = os.urandom  # noqa: TID251 - the composition root: entropy is injected from here
-    store = S3Store(_s3_settings(settings))
+    metrics = SharedMetrics(new_registry(), "ingest")
+    s3 = S3Store(_s3_settings(settings), waited=metrics.waited("connection"))
+    store = ObservedStore(s3, metrics.store_call_ended)
     readiness = Readiness()
     gate = ProbeGate(
         store,
-        partial(probe, store, entropy=entropy, page_keys=settings.probe_page_keys),
+        partial(probe, s3, entropy=entropy, page_keys=settings.probe_page_keys),
         readiness,
         rng=rng,
         accept=settings.accepted_weaknesses,
     )
+    metrics.readiness(readiness, lambda: gate.report)
     drain = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
+        try:
+            stack.enter_context(exposed(settings.metrics_listen, metrics.registry))
+        except OSError as error:
+            logs.get_logger("ingest").error("cannot_listen", detail=str(error))
+            return EXIT_FAILED
         stack.push_async_callback(store.aclose)
         executor = stack.enter_context(ThreadPoolExecutor(_hashing_threads(), thread_name_prefix="hash"))
         # Side by side: the probe mostly waits for the store, and the kernels keep a processor busy for seconds.
@@ -175,7 +190,9 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
             limits=replace(limits, default_ttl=settings.default_ttl),
             report=lambda: gate.report,
             batches=batches,
+            statistics=statistics_for(metrics),
         )
+        expose(metrics, ingest.memory, ingest.streams, ingest.watchers)
         await stack.enter_async_context(ingest.scope)
         return await serve(
             name="ingest",
@@ -189,10 +206,16 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
                 counters=ingest.statistics,
                 drain=drain,
                 gate=gate,
+                observer=metrics,
             ),
             readiness=readiness,
             drain=drain,
-            background=(_result(probing), _drain(ingest, drain)),
+            background=(
+                _result(probing),
+                _drain(ingest, drain),
+                metrics.watch_loop(),
+                metrics.watch_drain(drain, settings.drain_seconds),
+            ),
             max_message_bytes=MAX_FRAME_MESSAGE_BYTES,
         )
 

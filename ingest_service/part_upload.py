@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -21,11 +21,13 @@ from ingest_service.slots import Hands
 from ingest_service.standing import Standing, UploadTarget
 from ingest_service.statistics import Statistics
 from ingest_service.task_scope import TaskScope
+from sealane import spans
 from sealane.domain.chunks import Receipt
 from sealane.domain.decision import Decision
-from sealane.domain.errors import ChunkConflict, SessionLost, SessionSealed, StoreUnavailable
+from sealane.domain.errors import ChunkConflict, ChunkCorrupt, SessionLost, SessionSealed, StoreUnavailable
 from sealane.domain.ids import Tenant
 from sealane.domain.states import SessionState
+from sealane.spans import Span
 from sealane.store.deadline import Deadline
 from sealane.store.port import ChecksumMismatch, NoSuchUpload
 from sealane.store.retry import RetryingStore
@@ -95,12 +97,37 @@ class PartUploads:
 
     async def _let_go_of(self, target: UploadTarget, chunk: ArrivedChunk) -> ChunkStatus:
         """Store the chunk, and keep no view of its bytes: not here, nor in what an error carries along."""
-        with chunk.lease.view() as whole, whole[: chunk.length] as data:
+        begun = asyncio.get_running_loop().time()
+        with chunk.lease.view() as whole, whole[: chunk.length] as data, _span(target, chunk) as span:
             try:
-                return await self._store_chunk(target, chunk, data)
+                status = await self._store_chunk(target, chunk, data)
             except BaseException as error:
+                self._count_failure(error)
                 clear_locals(error)
                 raise
+            span.set({"sealane.chunk.status": status})
+        self._count(status, chunk.length, asyncio.get_running_loop().time() - begun)
+        return status
+
+    def _count(self, status: ChunkStatus, length: int, seconds: float) -> None:
+        match status:
+            case ChunkStatus.STORED:
+                self._statistics.chunks_stored += 1
+                self._statistics.bytes_stored += length
+                self._statistics.chunk_took(seconds)
+            case ChunkStatus.DUPLICATE:
+                self._statistics.chunks_duplicate += 1
+            case ChunkStatus.MENDED:
+                self._statistics.chunks_mended += 1
+
+    def _count_failure(self, error: BaseException) -> None:
+        match error:
+            case ChunkCorrupt():
+                self._statistics.chunks_corrupt += 1
+            case ChunkConflict():
+                self._statistics.chunks_conflict += 1
+            case _:
+                self._statistics.chunks_failed += 1
 
     async def _store_chunk(self, target: UploadTarget, chunk: ArrivedChunk, data: memoryview) -> ChunkStatus:
         deadline = Deadline.after(self._seconds)
@@ -115,7 +142,6 @@ class PartUploads:
         if decision is not None:
             return await self._mend(target, decision, chunk, data, hashes, deadline)
         if await self._is_duplicate(target, chunk, deadline):
-            self._statistics.chunks_duplicate += 1
             return ChunkStatus.DUPLICATE
         upload_id = await self._multipart.ensure(target, deadline)
         try:
@@ -126,8 +152,6 @@ class PartUploads:
             raise SessionLost(private=f"no decision, and the store has no upload {upload_id}") from error
         receipt = Receipt(chunk.index, chunk.length, hashes.blake3, hashes.chaining_value, hashes.sha256, etag)
         await self._receipts.put(target.tenant, target.session, receipt, deadline)
-        self._statistics.chunks_stored += 1
-        self._statistics.bytes_stored += chunk.length
         return ChunkStatus.STORED
 
     async def _is_duplicate(self, target: UploadTarget, chunk: ArrivedChunk, deadline: Deadline) -> bool:
@@ -183,10 +207,25 @@ class PartUploads:
     @asynccontextmanager
     async def _a_hand(self, tenant: Tenant, length: int, deadline: Deadline) -> AsyncIterator[None]:
         """Wait for one of the UploadParts that may run at once; it is given back after."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout_at(deadline.at):
                     await stack.enter_async_context(self._hands.one(tenant, length))
             except TimeoutError as error:
                 raise StoreUnavailable(private="every part that may be in hand still was, to the end") from error
+            finally:
+                self._statistics.part_wait(loop.time() - begun)
             yield
+
+
+def _span(target: UploadTarget, chunk: ArrivedChunk) -> AbstractContextManager[Span]:
+    return spans.span(
+        "ingest.chunk",
+        {
+            "sealane.session_id": target.session,
+            "sealane.chunk.index": chunk.index,
+            "sealane.chunk.length": chunk.length,
+        },
+    )

@@ -20,6 +20,7 @@ from ingest_service.part_upload import ArrivedChunk, ChunkStatus
 from ingest_service.receipts import Receipts
 from ingest_service.short_chunk import ShortChunkRule
 from ingest_service.standing import Standing, UploadTarget
+from ingest_service.statistics import Statistics
 from ingest_service.stream_messages import Frame, Header, Malformed, StreamMessage
 from sealane.domain import ids
 from sealane.domain.coverage import Coverage
@@ -54,6 +55,7 @@ class StreamServices:
     chunks: ChunkStore
     patience: Patience
     parts_in_flight: int
+    statistics: Statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class UploadStream:
         while not self._draining:
             await self._room()
             # Before the first frame is read: flow control then holds the client while memory is short (I13).
-            lease = await self._services.memory.lease(_longest(target), self._deadline, self._tenant)
+            lease = await self._lease(_longest(target))
             try:
                 chunk = await self._chunk(target, rule, lease)
                 if chunk is None:
@@ -152,12 +154,22 @@ class UploadStream:
                 clear_locals(error)
                 lease.release()
                 raise
+            self._services.statistics.bytes_received += chunk.length
             self._uploads.append((chunk.index, task))
             self._lengths[chunk.index] = chunk.length
             self._in_flight[task] = chunk.index
             task.add_done_callback(self._upload_ended)
         self._cut_by_drain = True
         return target
+
+    async def _lease(self, length: int) -> Lease:
+        """Memory for the next chunk; how long that took is told."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        try:
+            return await self._services.memory.lease(length, self._deadline, self._tenant)
+        finally:
+            self._services.statistics.memory_wait(loop.time() - begun)
 
     async def _chunk(self, target: UploadTarget, rule: ShortChunkRule | None, lease: Lease) -> ArrivedChunk | None:
         """The next chunk, whole; None (and the lease released) at a proper end of the stream, or of the service."""

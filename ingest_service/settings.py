@@ -21,6 +21,8 @@ class IngestSettings(CommonSettings):
     """Address for gRPC. Port 0 takes a free one and logs it."""
     health_listen: Address = "127.0.0.1:7311"
     """Address for grpc.health.v1 alone, for probes."""
+    metrics_listen: Address = "127.0.0.1:7321"
+    """Address for GET /metrics, and nothing else."""
     peer: Peers = "127.0.0.1:7302"
     """Where assembly is: host:port, or several IP:port with commas. Calls are spread over all addresses."""
     s3_max_connections: int = Field(default=32, ge=4, le=512)

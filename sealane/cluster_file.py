@@ -50,6 +50,7 @@ class ServiceInfo:
     kind: str
     address: str
     health_address: str
+    metrics_address: str
     log: str
 
 

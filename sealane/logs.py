@@ -9,12 +9,27 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
+
+
+@dataclass(slots=True)
+class Told:
+    """What this process has logged, for its metrics."""
+
+    lines: Counter[str] = field(default_factory=Counter)
+    """By level."""
+    alarms: Counter[str] = field(default_factory=Counter)
+    """Lines with ``alarm``: by event, and of calls that failed (``rpc``) by reason. Both are words of the code."""
+
+
+told = Told()
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
@@ -41,6 +56,7 @@ def configure(level: str, fmt: str, service: str) -> None:
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
+        _count,
         structlog.stdlib.add_logger_name,
         add_service,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
@@ -76,3 +92,10 @@ def configure(level: str, fmt: str, service: str) -> None:
     # Libraries that log each request or each event of the loop: a line of ours has the outcome.
     for chatty in ("asyncio", "urllib3", "grpc", "numba"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+
+
+def _count(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    told.lines[event["level"]] += 1
+    if event.get("alarm"):
+        told.alarms[str(event["reason"] if event["event"] == "rpc" and "reason" in event else event["event"])] += 1
+    return event

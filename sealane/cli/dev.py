@@ -148,10 +148,10 @@ def _announce(cluster: Cluster, output: Output) -> None:
     if output.as_json:
         output.record({"ready": True, **asdict(info)})
         return
-    rows = [("store (S3)", info.store.endpoint.removeprefix("http://"), "", str(cluster.store.log_path))]
-    rows += [(s.name, s.address, s.health_address, s.log) for s in info.services]
+    rows = [("store (S3)", info.store.endpoint.removeprefix("http://"), "", "", str(cluster.store.log_path))]
+    rows += [(s.name, s.address, s.health_address, s.metrics_address, s.log) for s in info.services]
     output.line()
-    output.line(table(("process", "address", "health", "log"), rows))
+    output.line(table(("process", "address", "health", "metrics", "log"), rows))
     output.line()
     output.rows(
         [

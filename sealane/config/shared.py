@@ -8,11 +8,12 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
 from sealane.config.fields import Address, Peers, TenantName
+from sealane.config.observability import ObservabilitySettings
 from sealane.config.rules import PREFIX
 from sealane.config.store import StoreSettings
 
 
-class CommonSettings(StoreSettings):
+class CommonSettings(StoreSettings, ObservabilitySettings):
     """What both services are told. Times in seconds, sizes in bytes.
 
     A topic's settings are a mixin in a module of their own, as :mod:`sealane.config.store` is.

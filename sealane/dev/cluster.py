@@ -195,7 +195,7 @@ class Cluster:
     def _plan(self) -> Iterator[Service]:
         """The services with their ports, each told of all replicas of the other kind."""
         total = sum(self._counts.values())
-        free = iter(free_ports(2 * total))
+        free = iter(free_ports(3 * total))
         addresses: dict[Kind, list[str]] = {}
         for kind, count in self._counts.items():
             ports = [self._first_ports[kind] or next(free), *(next(free) for _ in range(count - 1))]
@@ -221,6 +221,7 @@ class Cluster:
                     number,
                     address=address,
                     health_address=f"{LOOPBACK}:{next(free)}",
+                    metrics_address=f"{LOOPBACK}:{next(free)}",
                     settings=settings | {"SEALANE_PEER": ",".join(addresses[others[kind]])},
                     directory=self.directory / "run",
                     log_path=self.directory / "logs" / f"{kind}-{number}.log",

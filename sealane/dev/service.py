@@ -45,6 +45,7 @@ class Service:
         *,
         address: str,
         health_address: str,
+        metrics_address: str = "127.0.0.1:0",
         settings: Mapping[str, str],
         directory: Path,
         log_path: Path,
@@ -53,6 +54,7 @@ class Service:
         self.name = f"{kind}-{number}"
         self.address = address
         self.health_address = health_address
+        self.metrics_address = metrics_address
         self.log_path = log_path
         env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         env |= settings
@@ -61,6 +63,7 @@ class Service:
             "PYTHONUNBUFFERED": "1",
             "SEALANE_LISTEN": address,
             "SEALANE_HEALTH_LISTEN": health_address,
+            "SEALANE_METRICS_LISTEN": metrics_address,
         }
         self._child = ChildProcess(
             [sys.executable, "-m", f"{kind}_service"], log_path=log_path, env=env, cwd=directory, name=self.name
@@ -71,7 +74,8 @@ class Service:
 
     @property
     def info(self) -> ServiceInfo:
-        return ServiceInfo(self.name, self.kind, self.address, self.health_address, str(self.log_path))
+        log = str(self.log_path)
+        return ServiceInfo(self.name, self.kind, self.address, self.health_address, self.metrics_address, log)
 
     @property
     def pid(self) -> int:

@@ -19,7 +19,9 @@ from structlog.stdlib import BoundLogger
 
 from sealane.domain.errors import DeadlineExceeded, InternalError, SealaneError, Unimplemented
 from sealane.domain.ids import Entropy
+from sealane.rpc.observation import CallObserver, Unobserved, tell_outcome, traced
 from sealane.rpc.status import ALARMING, TABLE, to_status, translate_store_error
+from sealane.spans import Span
 from sealane.store.port import AccessDenied, StoreError
 
 T = TypeVar("T")
@@ -77,10 +79,13 @@ def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
 class Boundary:
     """Runs a call's work; answers its errors; logs one line an outcome; counts errors by reason."""
 
-    def __init__(self, *, log: BoundLogger, counters: Counters, entropy: Entropy) -> None:
+    def __init__(
+        self, *, log: BoundLogger, counters: Counters, entropy: Entropy, observer: CallObserver | None = None
+    ) -> None:
         self._log = log
         self._counters = counters
         self._entropy = entropy
+        self._observer = observer or Unobserved()
 
     async def run(
         self, context: aio.ServicerContext[Any, Any], method: str, request_id: str, work: Callable[[], Awaitable[T]]
@@ -89,11 +94,26 @@ class Boundary:
 
         CancelledError (client gone, its deadline, or the end of the drain) passes untouched.
         """
+        name = method.rpartition("/")[2]
+        metadata = context.invocation_metadata() or ()
+        with self._observer.rpc_in_progress(name), traced(method, metadata) as span:
+            return await self._run(context, method, request_id, work, span)
+
+    async def _run(
+        self,
+        context: aio.ServicerContext[Any, Any],
+        method: str,
+        request_id: str,
+        work: Callable[[], Awaitable[T]],
+        span: Span,
+    ) -> T:
         started = asyncio.get_running_loop().time()
         fields: dict[str, Any] = {"method": method, "peer": context.peer()}
 
         def outcome(code: str, level: str = "info", **more: Any) -> None:
             elapsed = asyncio.get_running_loop().time() - started
+            self._observer.rpc_ended(method.rpartition("/")[2], code, elapsed)
+            tell_outcome(span, code, more.get("reason", ""))
             getattr(self._log, level)("rpc", code=code, duration_ms=round(elapsed * 1e3, 3), **fields, **more)
 
         try:

@@ -33,6 +33,11 @@ class Readiness:
         return not self._unmet
 
     @property
+    def unmet(self) -> tuple[str, ...]:
+        """Conditions that do not hold."""
+        return tuple(self._unmet)
+
+    @property
     def why(self) -> str:
         """What is missing, "" if nothing is."""
         return "; ".join(f"{name}: {why}" for name, why in sorted(self._unmet.items()))

@@ -24,6 +24,7 @@ from sealane.rpc.access import RULES, Rules, require
 from sealane.rpc.boundary import Boundary, Counters, parsing
 from sealane.rpc.call import Call, enter_call, this_call
 from sealane.rpc.identity import Identity, Metadata, Presented, standing
+from sealane.rpc.observation import CallObserver
 from sealane.rpc.status import REQUEST_ID_KEY
 from sealane.store.deadline import Deadline
 
@@ -63,6 +64,7 @@ def server_interceptors(
     drain: asyncio.Event | None = None,
     gate: Gate | None = None,
     rules: Rules = RULES,
+    observer: CallObserver | None = None,
     entropy: Entropy = os.urandom,  # noqa: TID251 - ids of calls; no simulation runs a gRPC server
 ) -> Sequence[aio.ServerInterceptor]:
     """The whole chain for ``grpc.aio.server(interceptors=…)``.
@@ -70,7 +72,7 @@ def server_interceptors(
     Once ``drain`` is set, new calls get UNAVAILABLE DRAINING; until ``gate`` accepts the store, UNAVAILABLE
     STORE_UNAVAILABLE, for nothing may be promised on a store that may lie.
     """
-    boundary = Boundary(log=log, counters=counters, entropy=entropy)
+    boundary = Boundary(log=log, counters=counters, entropy=entropy, observer=observer)
     return [CallInterceptor(boundary, identity, settings, drain, gate, entropy, rules)]
 
 

@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from sealane.logs import get_logger
+from sealane.measure import Observe, nobody
 from sealane.store.port import OutcomeUnknown, StoreError
 from sealane.store.s3_clock import StoreClock
 from sealane.store.s3_exchange import Answer, Endpoint, Exchange, Request
@@ -41,7 +42,10 @@ class S3Http:
         signer: Signer | None = None,
         local_clock: Callable[[], float] = time.time,  # noqa: TID251 - where the store's clock is made from the local
         monotonic: Callable[[], float] = time.monotonic,  # noqa: TID251 - threads have no loop to ask
+        waited: Observe = nobody,
     ) -> None:
+        """``waited`` is told how many seconds each exchange waited for one of the ``max_connections``."""
+        self._waited = waited
         self._monotonic = monotonic
         self._clock = StoreClock(local_clock)
         self._endpoint = Endpoint(settings, signer or Signer(settings), self._clock, monotonic)
@@ -104,12 +108,15 @@ class S3Http:
 
     async def _admit(self, request: Request, timeout: float) -> Exchange:
         """Wait for one of ``max_connections`` places; the wait is part of the timeout."""
-        deadline = self._monotonic() + timeout
+        begun = self._monotonic()
+        deadline = begun + timeout
         try:
             async with asyncio.timeout(timeout):
                 await self._slots.acquire()
         except TimeoutError:
             raise OutcomeUnknown(f"{request}: no connection came free in time; nothing was sent") from None
+        finally:
+            self._waited(self._monotonic() - begun)
         return Exchange(self._endpoint, request, deadline)
 
     @staticmethod

@@ -40,10 +40,15 @@ PORTABLE = {
 # The one place for each of these.
 ONLY = {
     "minio": ("sealane.store.s3",),
+    "prometheus_client": ("sealane.metrics",),
     "numba": ("sealane.domain.blake3_kernel", "sealane.domain.sha256_kernel"),
     "sealane.domain.blake3_kernel": ("ingest_service", "sealane.domain.sha256_kernel"),
     "sealane.domain.sha256_kernel": ("ingest_service",),
     "sealane.store.s3": ("ingest_service.app", "assembly_service.app", "sealane.cli.doctor", "sealane.store"),
+    "sealane.metrics": (
+        *("ingest_service.app", "ingest_service.metrics"),
+        *("assembly_service.app", "assembly_service.metrics"),
+    ),
     "sealane.dev": ("sealane.cli.dev", "sealane.dev"),
 }
 

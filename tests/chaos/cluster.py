@@ -147,6 +147,7 @@ class Cluster:
             "SEALANE_TENANT": TENANT,
             "SEALANE_LISTEN": replica.address,
             "SEALANE_HEALTH_LISTEN": replica.health_address,
+            "SEALANE_METRICS_LISTEN": f"{LOOPBACK}:0",
             "SEALANE_S3_ENDPOINT": f"http://{self.links[f'{replica.name} > store'].address}",
             "SEALANE_S3_BUCKET": self.store.bucket,
             "SEALANE_S3_REGION": REGION,

@@ -103,6 +103,7 @@ def test_a_service_before_rclone_ends_with_the_guarantees_name_in_its_log(rclone
             "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
             "SEALANE_LISTEN": f"{LOOPBACK}:{ports[0]}",
             "SEALANE_HEALTH_LISTEN": f"{LOOPBACK}:{ports[1]}",
+            "SEALANE_METRICS_LISTEN": f"{LOOPBACK}:0",
             "SEALANE_S3_ENDPOINT": endpoint,
             "SEALANE_S3_BUCKET": "probed",
             "SEALANE_S3_ACCESS_KEY": access_key,

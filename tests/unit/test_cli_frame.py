@@ -24,9 +24,9 @@ INFO = ClusterInfo(
     tenant="default",
     store=StoreInfo("http://127.0.0.1:8333", "sealane", "us-east-1", "key", "secret"),
     services=(
-        ServiceInfo("ingest-1", "ingest", "127.0.0.1:11", "127.0.0.1:12", "a.log"),
-        ServiceInfo("ingest-2", "ingest", "127.0.0.1:13", "127.0.0.1:14", "b.log"),
-        ServiceInfo("assembly-1", "assembly", "127.0.0.1:15", "127.0.0.1:16", "c.log"),
+        ServiceInfo("ingest-1", "ingest", "127.0.0.1:11", "127.0.0.1:12", "127.0.0.1:17", "a.log"),
+        ServiceInfo("ingest-2", "ingest", "127.0.0.1:13", "127.0.0.1:14", "127.0.0.1:18", "b.log"),
+        ServiceInfo("assembly-1", "assembly", "127.0.0.1:15", "127.0.0.1:16", "127.0.0.1:19", "c.log"),
     ),
 )
 

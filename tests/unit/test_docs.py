@@ -25,6 +25,12 @@ def test_the_clusters_settings_file_lists_every_setting() -> None:
     assert made["page"](text) == text, "make docs"
 
 
+def test_the_metrics_table_is_what_the_metrics_say() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "metrics_table.py"))
+    text = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")
+    assert made["page"](text) == text, "make docs"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_relative_link_of_a_page_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))

@@ -19,10 +19,11 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from assembly_service.app import Counts, LoggedEvents
+from assembly_service.app import LoggedEvents
 from assembly_service.assembly import Assembly
 from assembly_service.receipts_client import GrpcReceiptsClient
 from assembly_service.servicer import AssemblyServicer
+from assembly_service.statistics import Statistics
 from ingest_service.app import Ingest, compose
 from ingest_service.outcome_client import GrpcOutcomeClient
 from ingest_service.servicer import register
@@ -209,7 +210,7 @@ class AssemblyReplica(Replica):
             limits=self._world.limits,
         )
         settings = IngestSettings.model_construct(s3_endpoint="http://127.0.0.1:1")
-        await self.serve(AssemblyServicer(assembly, limits=self._world.limits).register, settings, Counts())
+        await self.serve(AssemblyServicer(assembly, limits=self._world.limits).register, settings, Statistics())
 
 
 class World:
