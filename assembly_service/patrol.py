@@ -162,9 +162,8 @@ class Patrol:
         if cut_short is not None:
             raise cut_short
         self._rest = resting
-        self._statistics.listed = {each.value: listed_as[each] for each in Listed}
+        self._statistics.listing_ended(listed_as, full=full)
         if full:
-            self._statistics.orphan_bytes = 0  # what is still there is found again
             for tenant, upload in chosen.orphans():
                 await self._guarded(partial(self._orphans.chosen, tenant, upload), tenant)
             await self._uploads()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -79,6 +79,12 @@ class Statistics:
     """Sessions by :class:`Listed`, as the last complete pass saw them."""
     last_pass: dict[str, datetime] = field(default_factory=dict)
     """By frequent | full: when the last complete one ended, by the store's clock."""
+
+    def listing_ended(self, seen: Mapping[Listed, int], *, full: bool) -> None:
+        """A pass has seen every session; a full one looks for orphans next, and finds again what is still there."""
+        self.listed = {each.value: seen.get(each, 0) for each in Listed}
+        if full:
+            self.orphan_bytes = 0
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from ingest_service.turns import Ticket, Turns
 from sealane.domain.errors import DeadlineExceeded, Overloaded
+from sealane.measure import Observe, nobody
 from sealane.store.deadline import Deadline
 
 
@@ -34,7 +35,10 @@ class MemoryBudget:
         max_leases: int | None = None,
         reserved: float = 0.0,
         most: Callable[[str], int | None] = lambda tenant: None,
+        waited: Observe = nobody,
     ) -> None:
+        """``waited`` is told how many seconds each lease was waited for, granted or not."""
+        self._waited = waited
         self.size = size
         self.in_use = 0
         """Bytes leased now."""
@@ -65,7 +69,9 @@ class MemoryBudget:
             raise Overloaded(private=f"a chunk of {length} bytes does not fit in the whole budget of {self.size}")
         ticket = self._turns.ask(tenant, length)
         self._grant()
-        if not ticket.granted.done():
+        if ticket.granted.done():
+            self._waited(0.0)
+        else:
             await self._wait(ticket, deadline)
         return Lease(self, length, self._take(length), tenant)
 
@@ -83,7 +89,8 @@ class MemoryBudget:
         return most is not None and self._turns.holds(tenant) > 0 and self._turns.held(tenant) + length > most
 
     async def _wait(self, ticket: Ticket, deadline: Deadline) -> None:
-        granted = ticket.granted
+        granted, loop = ticket.granted, asyncio.get_running_loop()
+        begun = loop.time()
         try:
             async with asyncio.timeout(deadline.cap(self._max_wait)):
                 await granted
@@ -100,6 +107,8 @@ class MemoryBudget:
             raise Overloaded(
                 private=f"{ticket.cost} bytes, or one of the leases, not free in {self._max_wait} s"
             ) from error
+        finally:
+            self._waited(loop.time() - begun)
 
     def _grant(self) -> None:
         """Give to whose turn it is, as long as there is room; nobody behind goes first, or a large one would starve."""

@@ -97,6 +97,7 @@ def compose(
     memory = MemoryBudget(
         settings.memory_budget,
         max_wait=settings.memory_wait_seconds,
+        waited=statistics.memory_wait,
         # What the streams that may be there can have in hand: uploads whose clients have left count, too.
         max_leases=settings.max_streams * settings.parts_in_flight,
         reserved=settings.reserved_share,

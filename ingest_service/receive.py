@@ -140,7 +140,7 @@ class UploadStream:
         while not self._draining:
             await self._room()
             # Before the first frame is read: flow control then holds the client while memory is short (I13).
-            lease = await self._lease(_longest(target))
+            lease = await self._services.memory.lease(_longest(target), self._deadline, self._tenant)
             try:
                 chunk = await self._chunk(target, rule, lease)
                 if chunk is None:
@@ -161,15 +161,6 @@ class UploadStream:
             task.add_done_callback(self._upload_ended)
         self._cut_by_drain = True
         return target
-
-    async def _lease(self, length: int) -> Lease:
-        """Memory for the next chunk; how long that took is told."""
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
-        try:
-            return await self._services.memory.lease(length, self._deadline, self._tenant)
-        finally:
-            self._services.statistics.memory_wait(loop.time() - begun)
 
     async def _chunk(self, target: UploadTarget, rule: ShortChunkRule | None, lease: Lease) -> ArrivedChunk | None:
         """The next chunk, whole; None (and the lease released) at a proper end of the stream, or of the service."""
