@@ -111,7 +111,8 @@ class SeaweedFS:
 
     ``directory`` holds the data, the log and nothing of anyone else; a later SeaweedFS on it, even with other ports,
     finds the data again. The credentials reach the child by its environment alone. ``ports`` pins them: a taken port
-    is then an error; without, a start that loses a port to another process is tried again with others.
+    is then an error; without, a start that loses a port to another process is tried again with others. ``identities``
+    is SeaweedFS's own file of users and IAM policies, ``access_key`` an admin among them; without, that key is all.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class SeaweedFS:
         access_key: str,
         secret_key: str,
         ports: SeaweedPorts | None = None,
+        identities: Path | None = None,
     ) -> None:
         self.directory = directory.absolute()
         self.bucket = bucket
@@ -129,6 +131,7 @@ class SeaweedFS:
         self.secret_key = secret_key
         self.log_path = self.directory / "seaweedfs.log"
         self._ports = ports
+        self._identities = identities
         self._child: ChildProcess | None = None
 
     def __repr__(self) -> str:  # never the secret
@@ -231,6 +234,8 @@ class SeaweedFS:
             "-s3.autoCreateBucket=false",
             *ports.flags(),
         ]
+        if self._identities is not None:
+            argv.append(f"-s3.config={self._identities}")
         # An environment and a home of its own: WEED_*, S3_*, AWS_* and ~/.seaweedfs of whoever starts it stay out.
         env = {
             "PATH": os.environ.get("PATH", os.defpath),

@@ -9,8 +9,7 @@ The lifecycle of everything stored is in docs/protocol.md; this page states what
 * A cancelled call is an unknown outcome too: an adapter may let the request in hand run out behind it.
 * Keys are whole keys, UTF-8, at most 1,024 bytes; only :mod:`sealane.store.keys` spells them.
 
-Rights an adapter's credentials need: GetObject, PutObject, DeleteObject, ListBucket, ListBucketMultipartUploads,
-AbortMultipartUpload, ListMultipartUploadParts, on the one bucket.
+Rights an adapter's credentials need on the one bucket: deploy/s3-policies, tested to be enough and no more.
 """
 
 from __future__ import annotations

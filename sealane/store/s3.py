@@ -15,6 +15,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -204,12 +205,14 @@ class S3Store:
     async def refuses_old_signature(self, age: timedelta, *, timeout: float) -> bool:
         """Whether the store refuses a LIST that was signed ``age`` ago by its own clock (R6). Not part of the port.
 
-        Ask after another call has been answered, or the store's time isn't known yet. Raises the general errors.
+        The same LIST signed now goes first: it teaches the store's time, and where the credentials may not list at all
+        (AccessDenied) a refusal would prove nothing. Raises the general errors. ``timeout`` is for each of the two.
         """
         query = (("list-type", "2"), ("max-keys", "1"))
-        request = Request("GET", "", query, max_answer_bytes=LIST_BYTES, signed_ago=age)
+        request = Request("GET", "", query, max_answer_bytes=LIST_BYTES)
+        await self._success(request, timeout)
         try:
-            await self._success(request, timeout)
+            await self._success(replace(request, signed_ago=age), timeout)
         except AccessDenied:
             return True
         return False

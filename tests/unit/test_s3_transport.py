@@ -469,19 +469,27 @@ async def test_a_head_refused_for_the_clock_is_known_by_its_date() -> None:
         assert raised.type is AccessDenied
 
 
-async def test_r6_can_be_asked() -> None:
+async def test_r6_is_asked_by_one_request_signed_now_and_one_signed_then() -> None:
+    """The first one shows that the second one's signature is all that can be wrong with it."""
     stamps: list[str] = []
 
     def handler(peer: Peer) -> None:
         while True:
             stamps.append(peer.request()["x-amz-date"])
-            peer.send(error(403, "RequestTimeTooSkewed") if len(stamps) == 1 else answer(200, b"<x/>"))
+            peer.send(error(403, "RequestTimeTooSkewed") if len(stamps) == 2 else answer(200, b"<x/>"))
 
     async with serving(handler) as (store, _):
         assert await store.refuses_old_signature(timedelta(minutes=20), timeout=LONG)
         assert not await store.refuses_old_signature(timedelta(minutes=20), timeout=LONG)
-        age = store.now() - datetime.strptime(stamps[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        age = store.now() - datetime.strptime(stamps[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         assert timedelta(minutes=20) <= age < timedelta(minutes=21)
+
+
+async def test_r6_is_not_told_to_credentials_that_may_not_ask() -> None:
+    """Refused whatever the signature's age: no verdict on the store."""
+    async with serving(always(error(403, "AccessDenied"))) as (store, _):
+        with pytest.raises(AccessDenied):
+            await store.refuses_old_signature(timedelta(minutes=20), timeout=LONG)
 
 
 # --- streams, closing, TLS ---
