@@ -20,7 +20,7 @@ from sealane.store.port import (
 )
 from sealane.store.simulated import EPOCH, SimulatedStore
 from sealane.store.simulated_bucket import SIGNATURE_LIFETIME
-from tests.simulation.calls import CALL
+from tests.simulation.calls import CALL, Call
 from tests.simulation.virtual_loop import Process
 
 if TYPE_CHECKING:
@@ -45,21 +45,22 @@ class _Flight:
         *("signed", "store"),
     )
 
-    def __init__(self, store: ProcessStore, op: str, key: str, effect: Callable[[], Any]) -> None:
+    future: asyncio.Future[Any] | None
+    refusal: StoreError | None
+    dies: float | None
+
+    def __init__(self, store: ProcessStore, op: str, key: str, effect: Callable[[], Any], served: Call | None) -> None:
         self.store = store
         self.op = op
         self.key = key
         self.effect = effect
-        self.refusal: StoreError | None = None
+        self.served = served
+        self.refusal = self.dies = None
         self.cut = self.early = False
-        self.dies: float | None = None
-        self.number = 0
-        self.back = self.signed = self.local = 0.0
-        self.future: asyncio.Future[Any] | None = None
-        self.served = CALL.get()
 
-    def send(self, future: asyncio.Future[Any], back: float) -> None:
+    def send(self, number: int, future: asyncio.Future[Any], back: float) -> None:
         """It is signed now, with the store's time as the process knows it."""
+        self.number = number
         self.future = future
         self.back = back
         self.local = self.store.local()
@@ -74,7 +75,7 @@ class _Flight:
             self.served.landings.append((now, self.op, self.key))
         error: StoreError | None = None
         answer: Any = None
-        if abs(now - self.signed) > _LIFETIME:
+        if not -_LIFETIME <= now - self.signed <= _LIFETIME:
             error = ClockSkewed("signed by a wrong clock, or long ago")
         elif self.refusal is not None:
             error = self.refusal
@@ -117,6 +118,7 @@ class ProcessStore(SimulatedStore):
         super().__init__(world.bucket, name="bucket")
         self.world = world
         self.process = process
+        self._loop = world.loop
         self._rng = rng
         self._page = page
         self.offset = 0.0
@@ -130,7 +132,7 @@ class ProcessStore(SimulatedStore):
 
     def local(self) -> float:
         process = self.process
-        return self.world.loop.now - process.lag + process.skew
+        return self._loop.now - process.lag + process.skew
 
     async def list_objects(
         self,
@@ -154,7 +156,7 @@ class ProcessStore(SimulatedStore):
     async def _call(self, op: str, key: str, timeout: float, effect: Callable[[], T]) -> T:
         world, rng, process = self.world, self._rng, self.process
         loop = world.loop
-        flight = _Flight(self, op, key, effect)
+        flight = _Flight(self, op, key, effect, CALL.get())
         there, back = 0.001 + rng.random() * 0.02, 0.001 + rng.random() * 0.02
         fault = world.faults.of(process.name, op, key, loop.now)
         if world.gate is not None:
@@ -189,10 +191,9 @@ class ProcessStore(SimulatedStore):
                 there += fault.seconds
             elif kind == "lose_upload":
                 world.lose_upload(key)
-        self._sent += 1
-        number = flight.number = self._sent
-        future: asyncio.Future[T] = loop.create_future()
-        flight.send(future, back)
+        self._sent = number = self._sent + 1
+        future: asyncio.Future[T] = asyncio.Future(loop=loop)
+        flight.send(number, future, back)
         self.in_flight[number] = loop.world_later(there, flight.land)
         if flight.cut:
             loop.call_later(min(timeout, 0.01 + back), flight.settle, None, OutcomeUnknown("fault: no answer"), 0.0)
@@ -212,7 +213,8 @@ class ProcessStore(SimulatedStore):
 
     def learn(self, at: float, sent: float) -> None:
         """From a Date header, in whole seconds; the offset stays while it fits (sealane.store.s3_clock)."""
-        low, high = int(at) - self.local(), int(at) + 1 - sent
+        second = int(at)
+        low, high = second - self.local(), second + 1 - sent
         if not low <= self.offset <= high:
             self.offset = (low + high) / 2
 

@@ -23,6 +23,9 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
+_process = PROCESS.get
+_copy_context = contextvars.copy_context
+_push, _pop = heapq.heappush, heapq.heappop
 
 
 class Stuck(Exception):
@@ -96,41 +99,27 @@ class Process:
         loop.world_at(loop.now + seconds, wake)
 
 
-class Handle(asyncio.TimerHandle):
-    """A callback that is due, or will be: asyncio's own without what a loop in real time needs of it."""
+class Handle:
+    """A callback that is due, or will be: as much of asyncio.TimerHandle as is asked for. None: it was cancelled."""
 
-    __slots__ = ()
-
-    _callback: Any
-    _args: Any
-    _context: contextvars.Context
-    _cancelled: bool
+    __slots__ = ("args", "callback", "context")
 
     def __init__(self, callback: Any, args: tuple[Any, ...], context: contextvars.Context) -> None:
-        self._callback = callback
-        self._args = args
-        self._context = context
-        self._cancelled = False
+        self.callback = callback
+        self.args = args
+        self.context = context
 
     def cancel(self) -> None:
-        self._cancelled = True
-        self._callback = self._args = None
+        self.callback = self.args = None  # type: ignore[assignment]  # nobody asks for them any more
 
     def cancelled(self) -> bool:
-        return self._cancelled
+        return self.callback is None
 
 
 class SimTask(asyncio.Task[T]):
     """A task with a place of its own in sets, the same in every run; silent if it never ends."""
 
-    _made = 0
     serial: int
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> SimTask[T]:
-        self: SimTask[T] = super().__new__(cls)
-        SimTask._made += 1
-        self.serial = SimTask._made
-        return self
 
     def __hash__(self) -> int:
         return self.serial
@@ -158,7 +147,8 @@ class Loop(asyncio.BaseEventLoop):
         self._timers: list[tuple[float, int, Handle]] = []
         self._set = 0
         self._world = contextvars.Context()
-        SimTask._made = 0
+        # asyncio's register of all tasks is a set of weak references that nobody asks here; ours is ``tasks``.
+        asyncio.tasks._all_tasks.add = _unregistered  # type: ignore[attr-defined]
 
     def process(self, name: str, life: int = 0) -> Process:
         process = Process(self, name, life)
@@ -168,23 +158,23 @@ class Loop(asyncio.BaseEventLoop):
     # --- what asyncio asks of a loop ---
 
     def time(self) -> float:
-        process = PROCESS.get()
+        process = _process()
         return self.now if process is None else self.now - process.lag
 
     def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Handle:  # type: ignore[override]
-        handle = Handle(callback, args, contextvars.copy_context() if context is None else context)
+        handle = Handle(callback, args, _copy_context() if context is None else context)
         self._ready.append(handle)
         return handle
 
     def call_at(self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Handle:  # type: ignore[override]
         if context is None:
-            context = contextvars.copy_context()
+            context = _copy_context()
         process = context.get(PROCESS)
         if process is not None:
             when += process.lag
         timer = Handle(callback, args, context)
         self._set += 1
-        heapq.heappush(self._timers, (when, self._set, timer))
+        _push(self._timers, (when, self._set, timer))
         return timer
 
     def call_later(self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Handle:  # type: ignore[override]
@@ -192,10 +182,19 @@ class Loop(asyncio.BaseEventLoop):
 
     def world_at(self, when: float, callback: Callable[..., Any], *args: Any) -> Handle:
         """``callback`` at that moment, whoever crashes: what is on its way stays on its way."""
-        return self.call_at(when, callback, *args, context=self._world)
+        timer = Handle(callback, args, self._world)
+        self._set += 1
+        _push(self._timers, (when, self._set, timer))
+        return timer
 
     def world_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> Handle:
-        return self.call_at(self.now + delay, callback, *args, context=self._world)
+        timer = Handle(callback, args, self._world)
+        self._set += 1
+        _push(self._timers, (self.now + delay, self._set, timer))
+        return timer
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
 
     def create_task(
         self, coro: Any, *, name: object = None, context: contextvars.Context | None = None
@@ -203,6 +202,7 @@ class Loop(asyncio.BaseEventLoop):
         task: SimTask[Any] = SimTask(coro, loop=self, name=name, context=context)
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio's own switch for just that
         self.tasks.append(task)
+        task.serial = len(self.tasks)
         return task
 
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
@@ -222,8 +222,7 @@ class Loop(asyncio.BaseEventLoop):
             self.failure = self.failure or context["exception"]
             self.halted = True
 
-    def get_debug(self) -> bool:
-        return False
+    get_debug = bool  # type: ignore[assignment]  # False; asked for each future, and no frame is made for it
 
     # --- running ---
 
@@ -234,7 +233,7 @@ class Loop(asyncio.BaseEventLoop):
         """All of its timers go off ``seconds`` later."""
         moved = []
         for when, order, timer in self._timers:
-            mine = timer._context.get(PROCESS) is process
+            mine = timer.context.get(PROCESS) is process
             moved.append((when + seconds if mine else when, order, timer))
         heapq.heapify(moved)
         self._timers = moved
@@ -244,10 +243,7 @@ class Loop(asyncio.BaseEventLoop):
         events._set_running_loop(self)
         try:
             task = self.create_task(main, context=contextvars.Context())
-            while not task.done():
-                self._step()
-                if self.halted:
-                    raise Halted
+            self._steps(task)
             result: T = task.result()
             return result
         finally:
@@ -265,35 +261,44 @@ class Loop(asyncio.BaseEventLoop):
         self._ready.clear()
         asyncio.tasks._all_tasks.clear()  # type: ignore[attr-defined]
 
-    def _step(self) -> None:
-        ready = self._ready
-        if not ready:
-            if not self._timers:
-                raise Stuck("nothing is left to wait for")
-            when, _, timer = heapq.heappop(self._timers)
-            if timer._cancelled:
-                return
-            if when > self.now:
-                self.now = when
-            ready.append(timer)
-        handle = ready.popleft()
-        if handle._cancelled:
-            return
-        context = handle._context
-        process = context.get(PROCESS)
-        if process is not None:
-            if process.dead:
-                return
-            if process.stalled:
-                process.held.append(handle)
-                return
-            process.steps += 1
-            if process.fates and (fate := process.fates.pop(process.steps, None)) is not None:
-                ready.appendleft(handle)
-                process.steps -= 1
-                fate()
-                return
-        self.steps += 1
-        if self.steps > self._max_steps:
-            raise Stuck(f"no end after {self.steps} steps, at {self.now:.1f} s")
-        context.run(handle._callback, *handle._args)
+    def _steps(self, task: asyncio.Task[Any]) -> None:
+        """Until ``task`` has ended. One function for all steps, of which a run has some six hundred."""
+        ready, done, most = self._ready, task.done, self._max_steps
+        while not done():
+            if not ready:
+                if not self._timers:
+                    raise Stuck("nothing is left to wait for")
+                when, _, handle = _pop(self._timers)
+                if handle.callback is None:
+                    continue
+                if when > self.now:
+                    self.now = when
+            else:
+                handle = ready.popleft()
+                if handle.callback is None:
+                    continue
+            process = handle.context.get(PROCESS)
+            if process is not None:
+                if process.dead:
+                    continue
+                if process.stalled:
+                    process.held.append(handle)
+                    continue
+                process.steps += 1
+                if process.fates and (fate := process.fates.pop(process.steps, None)) is not None:
+                    ready.appendleft(handle)
+                    process.steps -= 1
+                    fate()
+                    if self.halted:
+                        raise Halted
+                    continue
+            self.steps += 1
+            if self.steps > most:
+                raise Stuck(f"no end after {self.steps} steps, at {self.now:.1f} s")
+            handle.context.run(handle.callback, *handle.args)
+            if self.halted:
+                raise Halted
+
+
+def _unregistered(task: asyncio.Task[Any]) -> None:
+    """In place of the WeakSet's own."""

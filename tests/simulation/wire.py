@@ -9,7 +9,7 @@ request iterator ends **normally** and the handler is cancelled at its next awai
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -98,40 +98,54 @@ class Channel:
     """As much of grpc.aio.Channel as stubs and the client use."""
 
     def __init__(self, network: Network, target: str) -> None:
-        self._network = network
+        self.network = network
         self._target = target
         self._turn = network.rng.randrange(2)
 
-    def unary_unary(self, method: str, **kinds: Any) -> Callable[..., Call]:
-        return self._multicallable(method, False, False, **kinds)
+    def unary_unary(self, method: str, **kinds: Any) -> Method:
+        return Method(self, method, False, False, **kinds)
 
-    def unary_stream(self, method: str, **kinds: Any) -> Callable[..., Call]:
-        return self._multicallable(method, False, True, **kinds)
+    def unary_stream(self, method: str, **kinds: Any) -> Method:
+        return Method(self, method, False, True, **kinds)
 
-    def stream_unary(self, method: str, **kinds: Any) -> Callable[..., Call]:
-        return self._multicallable(method, True, False, **kinds)
+    def stream_unary(self, method: str, **kinds: Any) -> Method:
+        return Method(self, method, True, False, **kinds)
 
-    def _multicallable(
+    def next_end(self) -> ServerEnd | None:
+        """Whose turn it is."""
+        self._turn += 1
+        return self.network.pick(self._target, self._turn)
+
+    async def close(self) -> None:
+        """Calls end with their callers here."""
+
+
+class Method:
+    """A multicallable. A stub makes one for each method of its service, and calls few of them: they hold little."""
+
+    __slots__ = ("channel", "deserialize", "method", "serialize", "streams_in", "streams_out")
+
+    def __init__(
         self,
+        channel: Channel,
         method: str,
         streams_in: bool,
         streams_out: bool,
         request_serializer: Any = None,
         response_deserializer: Any = None,
         _registered_method: bool = False,
-    ) -> Callable[..., Call]:
-        def begin(request: Any = None, *, timeout: float | None = None, metadata: Sequence[Any] = ()) -> Call:
-            self._turn += 1
-            end = self._network.pick(self._target, self._turn)
-            metadata = tuple(metadata) or request_metadata()
-            call = Call(self._network, method, end, timeout, metadata, streams_out, response_deserializer)
-            if not streams_in:
-                call.start(request_serializer(request))
-            else:
-                call.start(None)
-            return call
+    ) -> None:
+        self.channel = channel
+        self.method = method
+        self.streams_in = streams_in
+        self.streams_out = streams_out
+        self.serialize = request_serializer
+        self.deserialize = response_deserializer
 
-        return begin
-
-    async def close(self) -> None:
-        """Calls end with their callers here."""
+    def __call__(self, request: Any = None, *, timeout: float | None = None, metadata: Sequence[Any] = ()) -> Call:
+        channel = self.channel
+        end = channel.next_end()
+        metadata = tuple(metadata) or request_metadata()
+        call = Call(channel.network, self.method, end, timeout, metadata, self.streams_out, self.deserialize)
+        call.start(None if self.streams_in else self.serialize(request))
+        return call
