@@ -15,8 +15,10 @@ from assembly_service.receipts_client import GrpcReceiptsClient
 from assembly_service.servicer import AssemblyServicer
 from assembly_service.settings import AssemblySettings
 from sealane import logs
+from sealane.config.quota_watch import watch_quotas
 from sealane.domain.ids import Tenant
 from sealane.domain.limits import Limits
+from sealane.domain.quotas import Quotas
 from sealane.metrics.exposition import exposed
 from sealane.metrics.families import new_registry
 from sealane.metrics.shared import SharedMetrics
@@ -24,6 +26,7 @@ from sealane.rpc.channel import channel
 from sealane.rpc.health import Readiness
 from sealane.rpc.identity import StaticIdentity
 from sealane.rpc.interceptors import server_interceptors
+from sealane.rpc.rates import RequestRates
 from sealane.rpc.server import EXIT_FAILED, serve
 from sealane.store.backoff import RetryPolicy
 from sealane.store.gate import ProbeGate
@@ -70,6 +73,7 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
     )
     metrics.readiness(readiness, lambda: gate.report)
     ingest = channel(settings.peer)
+    quotas = Quotas(settings.default_quota)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(port.aclose)
         stack.push_async_callback(ingest.close)
@@ -106,12 +110,14 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
                 drain=drain,
                 gate=gate,
                 observer=metrics,
+                rates=RequestRates(quotas),
             ),
             readiness=readiness,
             drain=drain,
             background=[
                 gate.run(),
                 assembly.patrol.run(),
+                watch_quotas(settings.quota_path, quotas),
                 metrics.watch_loop(),
                 metrics.watch_drain(drain, settings.drain_seconds),
             ],

@@ -18,6 +18,7 @@ from ingest_service.metrics import expose, statistics_for
 from ingest_service.multipart import MultipartUploads
 from ingest_service.outcome_client import GrpcOutcomeClient
 from ingest_service.part_upload import PartUploads
+from ingest_service.quota_guard import QuotaGuard
 from ingest_service.receipts import Receipts
 from ingest_service.receive import Patience, StreamServices
 from ingest_service.servicer import SERVICE, IngestServicer, register
@@ -29,11 +30,14 @@ from ingest_service.slots import Slots
 from ingest_service.standing import Standing
 from ingest_service.statistics import Statistics
 from ingest_service.task_scope import TaskScope
+from ingest_service.usage import Usage
 from ingest_service.watch import Watcher, WatchPace
 from sealane import logs
+from sealane.config.quota_watch import watch_quotas
 from sealane.domain import ids
 from sealane.domain.ids import Entropy
 from sealane.domain.limits import Limits
+from sealane.domain.quotas import Quotas
 from sealane.metrics.exposition import exposed
 from sealane.metrics.families import new_registry
 from sealane.metrics.shared import SharedMetrics
@@ -41,6 +45,7 @@ from sealane.rpc.channel import channel
 from sealane.rpc.health import Readiness
 from sealane.rpc.identity import StaticIdentity
 from sealane.rpc.interceptors import server_interceptors
+from sealane.rpc.rates import RequestRates
 from sealane.rpc.server import EXIT_FAILED, MAX_FRAME_MESSAGE_BYTES, serve
 from sealane.store.backoff import RetryBudget, RetryPolicy
 from sealane.store.gate import ProbeGate, Report
@@ -64,6 +69,7 @@ class Ingest:
     streams: Slots
     watchers: Slots
     statistics: Statistics
+    usage: Usage
     scope: TaskScope
 
     def drain(self) -> None:
@@ -85,6 +91,7 @@ def compose(
     report: Callable[[], Report | None],
     batches: Sha256Batches | None = None,
     statistics: Statistics | None = None,
+    quotas: Quotas | None = None,
 ) -> Ingest:
     """Everything between the wire and the store's port; nothing in here knows which store or which executor it is."""
     policy = RetryPolicy(attempt_seconds=settings.s3_attempt_seconds, part_seconds=settings.s3_part_seconds)
@@ -94,6 +101,8 @@ def compose(
     receipts = Receipts(retrying, executor)
     standing = Standing(records, limits, cached_sessions=settings.cached_sessions)
     scope = TaskScope(grace=min(LAST_UPLOADS_SECONDS, settings.drain_seconds))
+    usage = Usage(retrying, scope, refresh_seconds=settings.quota_refresh_seconds)
+    guard = QuotaGuard(quotas or Quotas(settings.default_quota), usage)
     memory = MemoryBudget(
         settings.memory_budget,
         max_wait=settings.memory_wait_seconds,
@@ -101,6 +110,7 @@ def compose(
         # What the streams that may be there can have in hand: uploads whose clients have left count, too.
         max_leases=settings.max_streams * settings.parts_in_flight,
         reserved=settings.reserved_share,
+        most=guard.bytes_in_flight,
     )
     streams = Slots(settings.max_streams, "upload streams", reserved=settings.reserved_share)
     watchers = Slots(settings.max_watchers, "watchers", reserved=settings.reserved_share)
@@ -119,13 +129,19 @@ def compose(
         multipart=MultipartUploads(retrying, records, cached=settings.cached_sessions),
         hasher=ChunkHasher(chunk_cv, executor, batches),
         statistics=statistics,
+        quotas=guard,
         scope=scope,
         seconds=settings.chunk_store_seconds,
         at_once=settings.parts_at_once,
     )
     servicer = IngestServicer(
         creator=SessionCreator(
-            records=records, limits=limits, entropy=entropy, statistics=statistics, bucket=store.bucket
+            records=records,
+            limits=limits,
+            entropy=entropy,
+            statistics=statistics,
+            quotas=guard,
+            bucket=store.bucket,
         ),
         sessions=sessions,
         lister=SessionLister(store=retrying, records=records, sessions=sessions, limits=limits),
@@ -146,7 +162,7 @@ def compose(
         report=report,
         now=store.now,
     )
-    return Ingest(servicer, memory, streams, watchers, statistics, scope)
+    return Ingest(servicer, memory, streams, watchers, statistics, usage, scope)
 
 
 async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  # noqa: B008 - frozen
@@ -167,6 +183,7 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
     )
     metrics.readiness(readiness, lambda: gate.report)
     drain = asyncio.Event()
+    quotas = Quotas(settings.default_quota)
     async with contextlib.AsyncExitStack() as stack:
         try:
             stack.enter_context(exposed(settings.metrics_listen, metrics.registry))
@@ -192,6 +209,7 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
             report=lambda: gate.report,
             batches=batches,
             statistics=statistics_for(metrics),
+            quotas=quotas,
         )
         expose(metrics, ingest.memory, ingest.streams, ingest.watchers)
         await stack.enter_async_context(ingest.scope)
@@ -208,12 +226,14 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
                 drain=drain,
                 gate=gate,
                 observer=metrics,
+                rates=RequestRates(quotas),
             ),
             readiness=readiness,
             drain=drain,
             background=(
                 _result(probing),
                 _drain(ingest, drain),
+                watch_quotas(settings.quota_path, quotas),
                 metrics.watch_loop(),
                 metrics.watch_drain(drain, settings.drain_seconds),
             ),

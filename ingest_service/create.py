@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ingest_service.quota_guard import QuotaGuard
 from ingest_service.sessions import view_of
 from ingest_service.statistics import Statistics
 from sealane.domain import ids
@@ -66,18 +67,27 @@ class SessionCreator:
     """Store errors are the port's."""
 
     def __init__(
-        self, *, records: SessionRecords, limits: Limits, entropy: Entropy, statistics: Statistics, bucket: str
+        self,
+        *,
+        records: SessionRecords,
+        limits: Limits,
+        entropy: Entropy,
+        statistics: Statistics,
+        quotas: QuotaGuard,
+        bucket: str,
     ) -> None:
         self._records = records
         self._limits = limits
         self._entropy = entropy
         self._statistics = statistics
+        self._quotas = quotas
         self._bucket = bucket
 
     async def create(self, tenant: Tenant, owner: str, request: NewSession, deadline: Deadline) -> SessionView:
         """A session for this request: a fresh one, or that of the request_id.
 
-        InvalidSize, InvalidRequest (also: the request_id was used for another request), RequestIdUsed, store errors.
+        InvalidSize, InvalidRequest (also: the request_id was used for another request), RequestIdUsed, QuotaExceeded,
+        store errors.
         """
         plan = self._limits.plan(request.size, request.chunk_size)
         ttl = self._limits.ttl(request.ttl)
@@ -106,6 +116,7 @@ class SessionCreator:
 
         (Were the first write to land after its session was expired and purged, it would rise from the dead.)
         """
+        counted = await self._quotas.session(tenant, request.size, deadline)
         attempt = 0
         while True:
             attempt += 1
@@ -127,7 +138,8 @@ class SessionCreator:
                 precondition=request.precondition,
             )
             try:
-                await self._records.put_session(tenant, record, deadline)
+                with counted(session):
+                    await self._records.put_session(tenant, record, deadline)
             except (port.OutcomeUnknown, port.PreconditionFailed):
                 pause = FIRST_PAUSE_SECONDS * 2**attempt
                 if attempt >= CREATE_ATTEMPTS or pause >= deadline.remaining():

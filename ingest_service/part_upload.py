@@ -16,6 +16,7 @@ from ingest_service.admission import Lease
 from ingest_service.error_frames import clear_locals
 from ingest_service.hashing import ChunkHasher, ChunkHashes
 from ingest_service.multipart import MultipartUploads
+from ingest_service.quota_guard import QuotaGuard
 from ingest_service.receipts import Receipts
 from ingest_service.slots import Hands
 from ingest_service.standing import Standing, UploadTarget
@@ -70,6 +71,7 @@ class PartUploads:
         multipart: MultipartUploads,
         hasher: ChunkHasher,
         statistics: Statistics,
+        quotas: QuotaGuard,
         scope: TaskScope,
         seconds: float,
         at_once: int,
@@ -80,6 +82,7 @@ class PartUploads:
         self._multipart = multipart
         self._hasher = hasher
         self._statistics = statistics
+        self._quotas = quotas
         self._scope = scope
         self._seconds = seconds
         self._hands = Hands(at_once)
@@ -143,6 +146,14 @@ class PartUploads:
             return await self._mend(target, decision, chunk, data, hashes, deadline)
         if await self._is_duplicate(target, chunk, deadline):
             return ChunkStatus.DUPLICATE
+        async with self._quotas.chunk(target.tenant, target.session, chunk.index, chunk.length, deadline):
+            await self._store_new(target, chunk, data, hashes, deadline)
+        return ChunkStatus.STORED
+
+    async def _store_new(
+        self, target: UploadTarget, chunk: ArrivedChunk, data: memoryview, hashes: ChunkHashes, deadline: Deadline
+    ) -> None:
+        """Steps 5 and 6: the part, then its receipt."""
         upload_id = await self._multipart.ensure(target, deadline)
         try:
             etag = await self._upload(target, upload_id, chunk.index, data, hashes, deadline)
@@ -152,7 +163,6 @@ class PartUploads:
             raise SessionLost(private=f"no decision, and the store has no upload {upload_id}") from error
         receipt = Receipt(chunk.index, chunk.length, hashes.blake3, hashes.chaining_value, hashes.sha256, etag)
         await self._receipts.put(target.tenant, target.session, receipt, deadline)
-        return ChunkStatus.STORED
 
     async def _is_duplicate(self, target: UploadTarget, chunk: ArrivedChunk, deadline: Deadline) -> bool:
         """Step 4: other bytes under that index are a conflict, even if these very bytes are stored there, too."""

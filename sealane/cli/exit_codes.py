@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 6
     STORE_REFUSED = 7
     FINDINGS = 8
+    QUOTA = 9
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -34,6 +35,7 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.UNAVAILABLE: "not now: try again, nothing is lost",
     ExitCode.STORE_REFUSED: "the store does not give what sealane needs (doctor)",
     ExitCode.FINDINGS: "the audit found what does not fit, and did not remove it",
+    ExitCode.QUOTA: "a quota of your tenant is used up: waiting alone does not help",
     ExitCode.INTERRUPTED: "interrupted; an upload can be resumed",
 }
 
@@ -68,7 +70,7 @@ BY_REASON: Mapping[Reason, tuple[str, ExitCode]] = {
     Reason.SESSION_NOT_COMMITTED: _CONFLICT,
     Reason.DELETE_UNSUPPORTED: _CONFLICT,
     Reason.OVERLOADED: ("RESOURCE_EXHAUSTED", ExitCode.UNAVAILABLE),
-    Reason.QUOTA_EXCEEDED: ("RESOURCE_EXHAUSTED", ExitCode.FAILED),
+    Reason.QUOTA_EXCEEDED: ("RESOURCE_EXHAUSTED", ExitCode.QUOTA),
     Reason.DRAINING: _LATER,
     Reason.STORE_UNAVAILABLE: _LATER,
     Reason.OUTCOME_UNKNOWN: _LATER,

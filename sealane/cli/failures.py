@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sealane.cli.exit_codes import BY_REASON, ExitCode
-from sealane.domain.errors import GenerationMismatch, KeyCooling, Reason, SealaneError
+from sealane.domain.errors import GenerationMismatch, KeyCooling, QuotaExceeded, Reason, SealaneError
 
 _ERROR_ID = re.compile(r"\berror_id=(\S+)")
 _NEXT: Mapping[Reason, str] = {
@@ -28,6 +28,8 @@ _NEXT: Mapping[Reason, str] = {
     Reason.KEY_COOLING: "`sealane key KEY` says from when on. Nothing is lost: run the same command again then.",
     Reason.DELETE_UNSUPPORTED: "`sealane put --key KEY --overwrite` replaces the object; this server can "
     "empty only keys of sessions' own.",
+    Reason.QUOTA_EXCEEDED: "`sealane ls --state OPEN` lists open uploads; `sealane abort SESSION` gives one up. "
+    "Whoever runs the service sets the quota.",
     Reason.PEER_UNAVAILABLE: "Is it running there? `sealane dev` starts everything on this machine; "
     "--ingest and --assembly (or SEALANE_INGEST, SEALANE_ASSEMBLY) say where it is.",
 }
@@ -70,6 +72,8 @@ def from_sealane(error: SealaneError) -> CommandFailed:
     if isinstance(error, GenerationMismatch):
         rows = [] if error.holder is None else key_page.holder_rows(error.holder)
         data["holder"] = None if error.holder is None else shapes.holder(error.holder)
+    elif isinstance(error, QuotaExceeded) and error.quota:
+        data |= {"quota": error.quota, "limit": error.limit, "used": error.used}
     elif isinstance(error, KeyCooling):
         data["retry_after"] = error.retry_after
     named = _ERROR_ID.search(error.private)  # where sealane.rpc.status leaves what ErrorInfo named

@@ -9,11 +9,12 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from sealane.config.fields import Address, Peers, TenantName
 from sealane.config.observability import ObservabilitySettings
+from sealane.config.quotas import QuotaSettings
 from sealane.config.rules import PREFIX
 from sealane.config.store import StoreSettings
 
 
-class CommonSettings(StoreSettings, ObservabilitySettings):
+class CommonSettings(StoreSettings, ObservabilitySettings, QuotaSettings):
     """What both services are told. Times in seconds, sizes in bytes.
 
     A topic's settings are a mixin in a module of their own, as :mod:`sealane.config.store` is.

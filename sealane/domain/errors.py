@@ -490,10 +490,28 @@ class DeadlineExceeded(SealaneError):
 
 
 class QuotaExceeded(SealaneError):
+    """``quota`` is its name in the settings, ``limit`` what it allows, ``used`` what there is as far as is known."""
+
     reason = Reason.QUOTA_EXCEEDED
 
-    def __init__(self, message: str = "A quota of this tenant is used up.", *, private: str = "") -> None:
+    def __init__(
+        self,
+        message: str = "A quota of this tenant is used up.",
+        *,
+        quota: str = "",
+        limit: int = 0,
+        used: int = 0,
+        private: str = "",
+    ) -> None:
         super().__init__(message, private=private)
+        self.quota = quota
+        self.limit = limit
+        self.used = used
+
+    @classmethod
+    def of(cls, quota: str, used: int, limit: int, what: str, advice: str) -> QuotaExceeded:
+        text = f"This tenant has {used} {what}, of {limit} that it may have. {advice}"
+        return cls(text, quota=quota, limit=limit, used=used)
 
 
 class Unimplemented(SealaneError):

@@ -180,9 +180,26 @@ def _decode_retry(kind: type[Any], status: status_pb2.Status) -> SealaneError:
 
 
 def _encode_quota(error: SealaneError, text: str) -> Message:
+    error = cast("domain.QuotaExceeded", error)
     failure = error_details_pb2.QuotaFailure()
-    failure.violations.add(subject="tenant", description=text)
+    violation = failure.violations.add(
+        subject="tenant", description=text, quota_metric=error.quota[:64], quota_value=_int64(error.limit)
+    )
+    violation.quota_dimensions["used"] = str(_int64(error.used))
     return cast("Message", failure)
+
+
+def _decode_quota(kind: type[Any], status: status_pb2.Status) -> SealaneError:
+    for violation in _find(status, error_details_pb2.QuotaFailure).violations:
+        used = violation.quota_dimensions["used"]
+        error = kind(
+            status.message,
+            quota=violation.quota_metric,
+            limit=violation.quota_value,
+            used=int(used) if used.isascii() and used.isdecimal() else 0,
+        )
+        return cast("SealaneError", error)
+    return cast("SealaneError", kind(status.message))
 
 
 NOTHING = Detail(_no_detail, _message_alone)
@@ -194,4 +211,4 @@ DIGESTS = Detail(_encode_digests, _decode_digests)
 KEY = Detail(_encode_key, _decode_key)
 OUTCOME = Detail(_encode_outcome, _decode_outcome)
 RETRY = Detail(_encode_retry, _decode_retry)
-QUOTA = Detail(_encode_quota, _message_alone)
+QUOTA = Detail(_encode_quota, _decode_quota)

@@ -19,11 +19,11 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from structlog.stdlib import BoundLogger
 
 from sealane.domain.errors import Draining, InvalidRequest, InvalidStream, StoreUnavailable
-from sealane.domain.ids import Entropy
+from sealane.domain.ids import Entropy, Tenant
 from sealane.rpc.access import RULES, Rules, require
 from sealane.rpc.boundary import Boundary, Counters, parsing
 from sealane.rpc.call import Call, enter_call, this_call
-from sealane.rpc.identity import Identity, Metadata, Presented, standing
+from sealane.rpc.identity import Identity, Metadata, Presented, Role, standing
 from sealane.rpc.observation import CallObserver
 from sealane.rpc.status import REQUEST_ID_KEY
 from sealane.store.deadline import Deadline
@@ -55,6 +55,12 @@ class Gate(Protocol):
     def accepted(self) -> bool: ...
 
 
+class Rates(Protocol):
+    """Who calls too often; see :class:`sealane.rpc.rates.RequestRates`."""
+
+    def admit(self, tenant: Tenant) -> None: ...
+
+
 def server_interceptors(
     *,
     identity: Identity,
@@ -65,6 +71,7 @@ def server_interceptors(
     gate: Gate | None = None,
     rules: Rules = RULES,
     observer: CallObserver | None = None,
+    rates: Rates | None = None,
     entropy: Entropy = os.urandom,  # noqa: TID251 - ids of calls; no simulation runs a gRPC server
 ) -> Sequence[aio.ServerInterceptor]:
     """The whole chain for ``grpc.aio.server(interceptors=…)``.
@@ -73,7 +80,7 @@ def server_interceptors(
     STORE_UNAVAILABLE, for nothing may be promised on a store that may lie.
     """
     boundary = Boundary(log=log, counters=counters, entropy=entropy, observer=observer)
-    return [CallInterceptor(boundary, identity, settings, drain, gate, entropy, rules)]
+    return [CallInterceptor(boundary, identity, settings, drain, gate, entropy, rules, rates)]
 
 
 def call_deadline(remaining: float | None, *, default: float, maximum: float) -> Deadline:
@@ -98,6 +105,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
         gate: Gate | None,
         entropy: Entropy,
         rules: Rules = RULES,
+        rates: Rates | None = None,
     ) -> None:
         self._boundary = boundary
         self._identity = identity
@@ -106,6 +114,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
         self._gate = gate
         self._entropy = entropy
         self._rules = rules
+        self._rates = rates
 
     async def intercept_service(
         self,
@@ -183,6 +192,8 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
         tenant, roles = standing(caller, metadata)
         bind_contextvars(tenant=tenant)
         require(self._rules, method, roles)
+        if self._rates is not None and Role.SERVICE not in roles:  # what a service asks, its own caller has paid for
+            self._rates.admit(tenant)
         return Call(method, tenant, caller.subject, request_id, deadline, roles, caller.recheck)
 
     def _admit(self, method: str) -> None:

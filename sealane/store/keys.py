@@ -163,6 +163,15 @@ def parse_receipt(key: str, store_time: datetime | None = None) -> Receipt:
     return parsed
 
 
+def receipt_size(rest: str) -> tuple[int, int] | None:
+    """(index, length) of the receipt that the rest of a session's key says; None if it says none. Checks no digest."""
+    segments = rest.removeprefix(RECEIPTS).split(".", 2)
+    if not rest.startswith(RECEIPTS) or len(segments) != 3:
+        return None
+    index, length = segments[:2]
+    return (int(index), int(length)) if _INDEX.fullmatch(index) and _NUMBER.fullmatch(length) else None
+
+
 def parse_request_key(key: str) -> Tenant | None:
     """Whose request record a key is; None if it is none."""
     match = _REQUEST_KEY.fullmatch(key)

@@ -108,3 +108,16 @@ def test_an_audit_without_findings_says_that_everything_fits(capsys: pytest.Capt
     audit._show(Output(), [], clean)
     assert "everything fits" in capsys.readouterr().out
     assert (clean.clean, clean.left) == (True, 0)
+
+
+def test_a_quota_that_is_used_up_has_an_exit_code_of_its_own_and_says_what_helps(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failure = from_sealane(errors.QuotaExceeded("Too many.", quota="open_sessions", limit=5, used=6))
+    assert failure.exit_code is ExitCode.QUOTA
+    report(failure, as_json=False)
+    assert "sealane abort SESSION" in capsys.readouterr().err
+    report(failure, as_json=True)
+    said = json.loads(capsys.readouterr().err)["error"]
+    assert (said["reason"], said["exit_code"]) == ("QUOTA_EXCEEDED", 9)
+    assert (said["quota"], said["limit"], said["used"]) == ("open_sessions", 5, 6)

@@ -63,7 +63,7 @@ EXAMPLES: dict[Reason, SealaneError] = {
     Reason.SESSION_NOT_COMMITTED: errors.SessionNotCommitted(state=SessionState.COMMITTING),
     Reason.DELETE_UNSUPPORTED: errors.DeleteUnsupported(),
     Reason.OVERLOADED: errors.Overloaded(retry_after=2.5),
-    Reason.QUOTA_EXCEEDED: errors.QuotaExceeded(),
+    Reason.QUOTA_EXCEEDED: errors.QuotaExceeded("Too many.", quota="open_sessions", limit=500, used=501),
     Reason.DRAINING: errors.Draining(),
     Reason.STORE_UNAVAILABLE: errors.StoreUnavailable(),
     Reason.OUTCOME_UNKNOWN: errors.OutcomeUnknown(retry_after=0.0),

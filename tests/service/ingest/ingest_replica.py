@@ -29,10 +29,12 @@ from sealane.domain.blake3_tree import reference_chunk_cv
 from sealane.domain.errors import SealaneError
 from sealane.domain.ids import Tenant
 from sealane.domain.limits import Limits
+from sealane.domain.quotas import Quotas
 from sealane.logs import get_logger
 from sealane.rpc.channel import channel
-from sealane.rpc.identity import StaticIdentity
+from sealane.rpc.identity import Identity, StaticIdentity
 from sealane.rpc.interceptors import server_interceptors
+from sealane.rpc.rates import RequestRates
 from sealane.rpc.server import server_options
 from sealane.rpc.status import from_rpc_error
 from sealane.store.port import ObjectStore
@@ -150,6 +152,8 @@ async def running(
     chunk_cv: ChunkCv = reference_chunk_cv,
     report: Callable[[], Any] = lambda: None,
     batches: Sha256Batches | None = None,
+    identity: Identity | None = None,
+    quotas: Quotas | None = None,
     **values: Any,
 ) -> AsyncIterator[Replica]:
     """A replica on ``store`` (default: a simulated one of its own), until the block ends. Assembly is at ``peer``."""
@@ -168,14 +172,16 @@ async def running(
             limits=limits,
             report=report,
             batches=batches,
+            quotas=quotas,
         )
         server = aio.server(
             interceptors=server_interceptors(
-                identity=StaticIdentity(Tenant(tenant)),
+                identity=identity or StaticIdentity(Tenant(tenant)),
                 settings=with_settings,
                 log=get_logger("test"),
                 counters=ingest.statistics,
                 drain=drain,
+                rates=RequestRates(quotas or Quotas()),
             ),
             options=server_options(100, max_message_bytes),
         )

@@ -16,14 +16,18 @@ from store_faults import Faults
 
 import ingest_service.standing
 from ingest_service.create import NewSession, SessionCreator
+from ingest_service.quota_guard import QuotaGuard
 from ingest_service.receive import UploadStream
 from ingest_service.standing import Standing
 from ingest_service.statistics import Statistics
 from ingest_service.stream_messages import Frame, Header, StreamMessage
+from ingest_service.task_scope import TaskScope
+from ingest_service.usage import Usage
 from sealane.domain.chunks import Receipt
 from sealane.domain.decision import Outcome
 from sealane.domain.errors import DeadlineExceeded, SessionAborted, SessionNotFound, SessionSealed
 from sealane.domain.ids import SessionId
+from sealane.domain.quotas import Quotas
 from sealane.domain.states import SessionState
 from sealane.rpc.status import from_rpc_error
 from sealane.store import keys
@@ -51,11 +55,13 @@ async def test_a_session_id_that_is_taken_is_left_to_its_session() -> None:
     """Session.json is written with If-None-Match: should entropy ever repeat, the second session takes another id."""
     store = SimulatedStore()
     told = iter([b"\1" * 16, b"\2" * 16, b"\1" * 16, b"\3" * 16, b"\4" * 16, b"\5" * 16])
+    retrying = RetryingStore(store, rng=random.Random(1))
     creator = SessionCreator(
-        records=SessionRecords(RetryingStore(store, rng=random.Random(1))),
+        records=SessionRecords(retrying),
         limits=TINY,
         entropy=lambda count: next(told)[:count],
         statistics=Statistics(),
+        quotas=QuotaGuard(Quotas(), Usage(retrying, TaskScope(1), refresh_seconds=1)),
         bucket=store.bucket,
     )
     first, second = [
