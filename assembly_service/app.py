@@ -16,17 +16,15 @@ from assembly_service.servicer import AssemblyServicer
 from assembly_service.settings import AssemblySettings
 from sealane import logs
 from sealane.config.quota_watch import watch_quotas
-from sealane.domain.ids import Tenant
 from sealane.domain.limits import Limits
 from sealane.domain.quotas import Quotas
 from sealane.metrics.exposition import exposed
 from sealane.metrics.families import new_registry
 from sealane.metrics.shared import SharedMetrics
-from sealane.rpc.channel import channel
 from sealane.rpc.health import Readiness
-from sealane.rpc.identity import StaticIdentity
 from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.rates import RequestRates
+from sealane.rpc.security import security
 from sealane.rpc.server import EXIT_FAILED, serve
 from sealane.store.backoff import RetryPolicy
 from sealane.store.gate import ProbeGate
@@ -72,19 +70,19 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
         accept=settings.accepted_weaknesses,
     )
     metrics.readiness(readiness, lambda: gate.report)
-    ingest = channel(settings.peer)
     quotas = Quotas(settings.default_quota)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(port.aclose)
-        stack.push_async_callback(ingest.close)
         try:
             stack.enter_context(exposed(settings.metrics_listen, metrics.registry))
         except OSError as error:
             log.error("cannot_listen", detail=str(error))
             return EXIT_FAILED
+        secured = security(settings, port.now)
+        stack.push_async_callback(secured.peer.close)
         assembly = Assembly.on(
             RetryingStore(port, rng=rng, policy=policy),
-            GrpcReceiptsClient(ingest, timeout=settings.receipts_timeout),
+            GrpcReceiptsClient(secured.peer, timeout=settings.receipts_timeout, metadata=secured.peer_metadata),
             rng=rng,
             events=LoggedEvents(log),
             limits=limits,
@@ -103,7 +101,7 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
             register=servicer.register,
             service_names=[SERVICE_NAME],
             interceptors=server_interceptors(
-                identity=StaticIdentity(Tenant(settings.tenant)),
+                identity=secured.identity,
                 settings=settings,
                 log=log,
                 counters=statistics,
@@ -120,7 +118,9 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
                 watch_quotas(settings.quota_path, quotas),
                 metrics.watch_loop(),
                 metrics.watch_drain(drain, settings.drain_seconds),
+                *secured.background,
             ],
+            tls=secured.tls,
         )
 
 

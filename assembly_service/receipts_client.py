@@ -9,6 +9,7 @@ from sealane.domain.errors import BadRecord, DeadlineExceeded, InternalError, Pe
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.limits import MAX_PARTS
 from sealane.rpc import convert
+from sealane.rpc.peer import PeerMetadata, nothing
 from sealane.rpc.status import from_rpc_error, said_by_server
 from sealane.store.deadline import Deadline
 from sealane.v1 import ingest_service_pb2, ingest_service_pb2_grpc
@@ -18,22 +19,21 @@ MAX_RECEIPTS = 8 * MAX_PARTS
 
 
 class GrpcReceiptsClient:
-    """Over ``channel``, which is the caller's to close and reconnects by itself."""
+    """Over ``channel``, which is the caller's to close and reconnects by itself; ``metadata`` goes with each call."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, timeout: float) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, timeout: float, metadata: PeerMetadata = nothing) -> None:
         """``timeout`` in seconds: ingest's share of a call's deadline, at most."""
         self._stub = ingest_service_pb2_grpc.IngestServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
         self._timeout = timeout
+        self._metadata = metadata
 
     async def receipts(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> list[Receipt]:
         """All receipts of the session. PeerUnavailable if ingest does not answer in time; SessionNotFound.
 
         InternalError if ingest says so: a receipt that can't be parsed fails closed (section 11), and would again.
-
-        Until identity is configured both services serve one tenant, which no header names.
         """
         request = ingest_service_pb2.StreamReceiptsRequest(session_id=session)
-        call = self._stub.StreamReceipts(request, timeout=deadline.cap(self._timeout))
+        call = self._stub.StreamReceipts(request, timeout=deadline.cap(self._timeout), metadata=self._metadata(tenant))
         found: list[Receipt] = []
         try:
             async for batch in call:

@@ -34,18 +34,16 @@ from ingest_service.usage import Usage
 from ingest_service.watch import Watcher, WatchPace
 from sealane import logs
 from sealane.config.quota_watch import watch_quotas
-from sealane.domain import ids
 from sealane.domain.ids import Entropy
 from sealane.domain.limits import Limits
 from sealane.domain.quotas import Quotas
 from sealane.metrics.exposition import exposed
 from sealane.metrics.families import new_registry
 from sealane.metrics.shared import SharedMetrics
-from sealane.rpc.channel import channel
 from sealane.rpc.health import Readiness
-from sealane.rpc.identity import StaticIdentity
 from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.rates import RequestRates
+from sealane.rpc.security import security
 from sealane.rpc.server import EXIT_FAILED, MAX_FRAME_MESSAGE_BYTES, serve
 from sealane.store.backoff import RetryBudget, RetryPolicy
 from sealane.store.gate import ProbeGate, Report
@@ -196,11 +194,12 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
         probing = asyncio.create_task(gate.run(), name="probe and watch")
         stack.push_async_callback(_cancelled, probing)
         chunk_cv, batches = await asyncio.get_running_loop().run_in_executor(executor, _load_kernels, executor)
-        peer = await stack.enter_async_context(channel(settings.peer))
+        secured = security(settings, store.now)
+        stack.push_async_callback(secured.peer.close)
         ingest = compose(
             settings,
             store=store,
-            outcome=GrpcOutcomeClient(peer),
+            outcome=GrpcOutcomeClient(secured.peer, secured.peer_metadata),
             chunk_cv=chunk_cv,
             executor=executor,
             entropy=entropy,
@@ -219,7 +218,7 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
             register=partial(register, ingest.servicer),
             service_names=(SERVICE,),
             interceptors=server_interceptors(
-                identity=StaticIdentity(ids.tenant(settings.tenant)),
+                identity=secured.identity,
                 settings=settings,
                 log=logs.get_logger("ingest"),
                 counters=ingest.statistics,
@@ -236,7 +235,9 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
                 watch_quotas(settings.quota_path, quotas),
                 metrics.watch_loop(),
                 metrics.watch_drain(drain, settings.drain_seconds),
+                *secured.background,
             ),
+            tls=secured.tls,
             max_message_bytes=MAX_FRAME_MESSAGE_BYTES,
         )
 

@@ -9,27 +9,26 @@ from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.states import SessionState
 from sealane.domain.views import CommittedObject
 from sealane.rpc import convert
+from sealane.rpc.peer import PeerMetadata, nothing
 from sealane.rpc.status import from_rpc_error
 from sealane.store.deadline import Deadline
 from sealane.v1 import assembly_service_pb2, assembly_service_pb2_grpc
 
 
 class GrpcOutcomeClient:
-    """Over ``channel``, which is the caller's to close and reconnects by itself."""
+    """Over ``channel``, which is the caller's to close and reconnects by itself; ``metadata`` goes with each call."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, metadata: PeerMetadata = nothing) -> None:
         self._stub = assembly_service_pb2_grpc.AssemblyServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+        self._metadata = metadata
 
     async def get_commit(
         self, tenant: Tenant, session: SessionId, deadline: Deadline
     ) -> tuple[SessionState, CommittedObject | None]:
-        """What became of the session. PeerUnavailable if assembly does not answer in time; SessionNotFound.
-
-        Until identity is configured both services serve one tenant, which no header names.
-        """
+        """What became of the session. PeerUnavailable if assembly does not answer in time; SessionNotFound."""
         request = assembly_service_pb2.GetCommitRequest(session_id=session)
         try:
-            answer = await self._stub.GetCommit(request, timeout=deadline.remaining())
+            answer = await self._stub.GetCommit(request, timeout=deadline.remaining(), metadata=self._metadata(tenant))
         except grpc.aio.AioRpcError as error:
             raise _as_peer(from_rpc_error(error)) from error
         committed = (

@@ -8,13 +8,15 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
 from sealane.config.fields import Address, Peers, TenantName
+from sealane.config.identity import IdentitySettings
 from sealane.config.observability import ObservabilitySettings
 from sealane.config.quotas import QuotaSettings
 from sealane.config.rules import PREFIX
 from sealane.config.store import StoreSettings
+from sealane.config.tls import TlsSettings
 
 
-class CommonSettings(StoreSettings, ObservabilitySettings, QuotaSettings):
+class CommonSettings(TlsSettings, IdentitySettings, StoreSettings, ObservabilitySettings, QuotaSettings):
     """What both services are told. Times in seconds, sizes in bytes.
 
     A topic's settings are a mixin in a module of their own, as :mod:`sealane.config.store` is.
@@ -24,7 +26,7 @@ class CommonSettings(StoreSettings, ObservabilitySettings, QuotaSettings):
     """The name in the service's own variables: INGEST or ASSEMBLY."""
 
     tenant: TenantName = "default"
-    """Whose data this is, until identity is configured: a-z, 0-9 and '-', at most 63 characters."""
+    """Whose data this is where SEALANE_IDENTITY is static: a-z, 0-9 and '-', at most 63 characters."""
     listen: Address = "127.0.0.1:7301"
     """Address for gRPC. Port 0 takes a free one and logs it."""
     health_listen: Address = "127.0.0.1:7311"
@@ -52,7 +54,7 @@ class CommonSettings(StoreSettings, ObservabilitySettings, QuotaSettings):
         faults = super().faults()
         if self.default_timeout > self.max_timeout:
             faults.append("SEALANE_DEFAULT_TIMEOUT: must not exceed SEALANE_MAX_TIMEOUT")
-        return faults
+        return faults + self.exposed(self.listen, self.peer)
 
     @classmethod
     def settings_customise_sources(

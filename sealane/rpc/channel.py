@@ -14,6 +14,8 @@ import grpc
 from grpc import aio
 
 from sealane.rpc.call import this_call
+from sealane.rpc.client_tls import ClientTls
+from sealane.rpc.renewed_channel import RenewedChannel
 from sealane.rpc.status import REQUEST_ID_KEY
 
 MiB = 1 << 20
@@ -45,11 +47,12 @@ CHANNEL_OPTIONS: Sequence[tuple[str, int | str]] = (
 def channel(
     target: str,
     *,
-    credentials: grpc.ChannelCredentials | None = None,
+    credentials: grpc.ChannelCredentials | ClientTls | None = None,
     options: Sequence[tuple[str, int | str]] = (),
     own_connection: bool = False,
 ) -> aio.Channel:
-    """A channel to ``target`` ("host:port" or any gRPC name); plaintext without ``credentials``. Close it.
+    """A channel to ``target`` ("host:port" or any gRPC name); plaintext without ``credentials``; with
+    :class:`ClientTls`, whose files are read here (OSError, ValueError), it keeps up with them. Close it.
 
     ``options`` go after ours. Channels of equal options share connections, unless ``own_connection``. A call made
     while serving another passes that one's request id on, so that one id is in the logs of both services.
@@ -57,10 +60,20 @@ def channel(
     arguments = [*CHANNEL_OPTIONS, *options]
     if own_connection:
         arguments.append(("grpc.use_local_subchannel_pool", 1))
-    interceptors = [_UnaryRequestId(), _StreamRequestId()]
     if credentials is None:
-        return aio.insecure_channel(target, options=arguments, interceptors=interceptors)
-    return aio.secure_channel(target, credentials, options=arguments, interceptors=interceptors)
+        return aio.insecure_channel(target, options=arguments, interceptors=_interceptors())
+
+    def open_secure(each: grpc.ChannelCredentials) -> aio.Channel:
+        return aio.secure_channel(target, each, options=arguments, interceptors=_interceptors())
+
+    if isinstance(credentials, ClientTls):
+        arguments += credentials.options
+        return RenewedChannel(credentials, open_secure)
+    return open_secure(credentials)
+
+
+def _interceptors() -> list[aio.ClientInterceptor]:
+    return [_UnaryRequestId(), _StreamRequestId()]
 
 
 def request_metadata(request_id: str | None = None) -> tuple[tuple[str, str], ...]:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Protocol
 
+import grpc
 from grpc import aio
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_health.v1 import health_pb2 as health_protos
@@ -22,6 +23,7 @@ from grpc_reflection.v1alpha import reflection
 
 from sealane.logs import get_logger
 from sealane.rpc.health import DRAIN, Readiness, report
+from sealane.rpc.tls import ServerTls
 from sealane.store.gate import StoreRefused
 
 KiB, MiB = 1 << 10, 1 << 20
@@ -49,6 +51,20 @@ class ServerSettings(Protocol):
     def drain_seconds(self) -> float: ...
     @property
     def max_concurrent_streams(self) -> int: ...
+    @property
+    def max_connection_age(self) -> float: ...
+    @property
+    def max_stream_timeout(self) -> float: ...
+
+
+def age_options(settings: ServerSettings) -> list[tuple[str, int]]:
+    """Channel arguments that end a connection in good order when it is old: gRPC adds a tenth of jitter."""
+    return [
+        # Whoever connects anew meets new certificates, shows its own again, and finds new replicas.
+        ("grpc.max_connection_age_ms", int(settings.max_connection_age * 1000)),
+        # Calls in hand go on as long as a call may.
+        ("grpc.max_connection_age_grace_ms", int(settings.max_stream_timeout * 1000)),
+    ]
 
 
 def server_options(max_concurrent_streams: int, max_message_bytes: int) -> list[tuple[str, int]]:
@@ -88,13 +104,14 @@ async def serve(
     drain: asyncio.Event,
     background: Sequence[Coroutine[Any, Any, Any]] = (),
     max_message_bytes: int = MAX_MESSAGE_BYTES,
+    tls: ServerTls | None = None,
     on_serving: Callable[[str, str], None] | None = None,
 ) -> int:
     """Serve until a signal (or until somebody sets ``drain``); answer the process's exit code.
 
     ``background`` runs beside it in one scope; each may return, but if one fails the whole process ends:
-    :class:`~sealane.store.gate.StoreRefused` with code 3, anything else with 1. ``on_serving`` gets the addresses of
-    gRPC and of health once both listen.
+    :class:`~sealane.store.gate.StoreRefused` with code 3, anything else with 1. ``tls`` None: plaintext, as health
+    always is. ``on_serving`` gets the addresses of gRPC and of health once both listen.
     """
     scope = asyncio.create_task(_run_all(background), name=f"{name} background")
     try:
@@ -103,17 +120,20 @@ async def serve(
                 health_address = await stack.enter_async_context(_health_server(settings, readiness, service_names))
                 server = aio.server(
                     interceptors=tuple(interceptors),
-                    options=server_options(settings.max_concurrent_streams, max_message_bytes),
+                    options=[
+                        *server_options(settings.max_concurrent_streams, max_message_bytes),
+                        *age_options(settings),
+                    ],
                 )
                 register(server)
                 reflection.enable_server_reflection((*service_names, reflection.SERVICE_NAME), server)
-                address = _listen(server, settings.listen)
+                address = _listen(server, settings.listen, tls.credentials() if tls else None)
             except OSError as error:
                 _log.error("cannot_listen", detail=str(error))
                 return EXIT_FAILED
             stack.enter_context(_signals(readiness, drain))
             await server.start()
-            _log.info("serving", name=name, address=address, health_address=health_address)
+            _log.info("serving", name=name, address=address, health_address=health_address, tls=tls is not None)
             if on_serving is not None:
                 on_serving(address, health_address)
             try:
@@ -185,10 +205,10 @@ async def _end(scope: asyncio.Task[None]) -> None:
         scope.exception()  # said already, or of the way down
 
 
-def _listen(server: aio.Server, address: str) -> str:
+def _listen(server: aio.Server, address: str, credentials: grpc.ServerCredentials | None = None) -> str:
     """Bind; answer the address with its real port. OSError naming the address if it can't be had."""
     try:
-        port = server.add_insecure_port(address)
+        port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError as error:  # what grpc raises
         raise OSError(f"can't listen on {address}: {error}") from error
     return f"{address.rpartition(':')[0]}:{port}"

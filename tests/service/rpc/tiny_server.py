@@ -32,6 +32,7 @@ class Settings:
     default_timeout: float = 30.0
     max_timeout: float = 60.0
     max_stream_timeout: float = 90.0
+    max_connection_age: float = 1800.0
 
 
 @dataclass

@@ -1,0 +1,67 @@
+"""TLS of a channel: whom to trust, and what to show. Its files are read again when they change.
+
+gRPC gives a channel its certificates once, so new files mean a new channel: :mod:`sealane.rpc.renewed_channel`.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+_log = logging.getLogger(__name__)
+
+Stamp = tuple[tuple[int, int, int] | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """PEM files. ``ca_file`` None: the system's authorities. ``server_name``: the name in the server's certificate,
+    where it is not the target's own."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    server_name: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("a client certificate goes with its key: both files or neither")
+
+    @property
+    def options(self) -> list[tuple[str, str]]:
+        """Channel arguments beside the credentials."""
+        return [("grpc.ssl_target_name_override", self.server_name)] if self.server_name else []
+
+    def stamp(self) -> Stamp:
+        """What changes when a file does: a few microseconds."""
+        return tuple(_stamp(path) for path in (self.ca_file, self.cert_file, self.key_file) if path is not None)
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Reads and checks the files. OSError (ssl.SSLError is one), ValueError."""
+        if self.ca_file is not None:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=self.ca_file)
+        if self.cert_file is not None and self.key_file is not None:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(self.cert_file, self.key_file, password="")
+        return grpc.ssl_channel_credentials(
+            root_certificates=self.ca_file.read_bytes() if self.ca_file else system_authorities(),
+            private_key=self.key_file.read_bytes() if self.key_file else None,
+            certificate_chain=self.cert_file.read_bytes() if self.cert_file else None,
+        )
+
+
+def system_authorities() -> bytes | None:
+    """The system's own, in PEM, which gRPC does not look for by itself; None (gRPC's own) where it has none."""
+    authorities = ssl.create_default_context().get_ca_certs(binary_form=True)
+    return "".join(ssl.DER_cert_to_PEM_cert(der) for der in authorities).encode() or None
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
