@@ -129,12 +129,17 @@ def to_status(error: SealaneError, error_id: str | None = None, *, request_id: s
 def _bounded_text(text: str) -> str:
     """``text`` whose percent-encoded form (gRPC's ``grpc-message``) has at most :data:`_MAX_TEXT_BYTES`."""
     text = text.encode(errors="replace").decode()  # a lone surrogate can't be sent
-    used = 0
-    for position, character in enumerate(text):
-        used += len(quote(character, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~", errors="replace"))
-        if used > _MAX_TEXT_BYTES - 9:  # room for the ellipsis, 3 bytes of UTF-8
-            return text[:position] + "…"
-    return text
+    most = _MAX_TEXT_BYTES - 9  # room for the ellipsis, 3 bytes of UTF-8
+    if _encoded_bytes(text) <= most:
+        return text
+    used = kept = 0
+    while (used := used + _encoded_bytes(text[kept])) <= most:
+        kept += 1
+    return text[:kept] + "…"
+
+
+def _encoded_bytes(text: str) -> int:
+    return len(quote(text, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~", errors="replace"))
 
 
 def _add_within_bounds(status: status_pb2.Status, detail: Message) -> None:

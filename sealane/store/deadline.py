@@ -28,11 +28,11 @@ class Deadline:
     @property
     def expired(self) -> bool:
         """Whether no time is left."""
-        return self.remaining() <= 0.0
+        return self.at <= asyncio.get_running_loop().time()
 
     def cap(self, seconds: float) -> float:
         """A timeout of ``seconds``, or of what is left if that is less."""
-        return min(seconds, self.remaining())
+        return min(seconds, max(0.0, self.at - asyncio.get_running_loop().time()))
 
     def child(self, max_seconds: float) -> Deadline:
         """The deadline of a step that may take ``max_seconds``, and never longer than the whole."""

@@ -68,15 +68,15 @@ class RetryingStore:
         """The store's time, UTC (I15)."""
         return self._store.now()
 
-    async def _retry(
+    def _retry(
         self,
         call: Callable[[float], Awaitable[T]],
         deadline: Deadline,
         *,
         retry_on: RetryOn = ON_UNKNOWN,
         attempt_seconds: float | None = None,
-    ) -> T:
-        return await retrying(
+    ) -> Awaitable[T]:
+        return retrying(
             call,
             policy=self._policy,
             deadline=deadline,

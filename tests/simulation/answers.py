@@ -67,9 +67,12 @@ def _success(model: Model, call: Call, session: str, answer: bytes) -> None:
                 model.acknowledged(session, chunk.chunk_index, model.sending.get(call.client.name))
 
 
+_IN_COMMON = [each.name for each in fields(CommittedObject) if each.name != "replayed"]
+
+
 def comparable(committed: CommittedObject) -> tuple[object, ...]:
     """What all answers to a commit must have in common."""
-    return tuple(getattr(committed, each.name) for each in fields(committed) if each.name != "replayed")
+    return tuple([getattr(committed, name) for name in _IN_COMMON])
 
 
 def _session_of(call: Call) -> SessionId | str:

@@ -1,17 +1,19 @@
-"""One RPC: what its client holds, and what its server does, with a network between that loses and breaks."""
+"""One RPC: what its client holds, and what its server does, with a network between that loses and breaks.
+
+A stream of requests is :class:`~tests.simulation.upload_calls.UploadCall`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc import aio
 
-from sealane.v1 import ingest_service_pb2
+from tests.simulation.handling import Context, Messages
 from tests.simulation.virtual_loop import PROCESS
 
 if TYPE_CHECKING:
@@ -21,14 +23,17 @@ CALL: contextvars.ContextVar[Call | None] = contextvars.ContextVar("call", defau
 """What a task of a server works for."""
 KEEPALIVE_SECONDS = 40.0
 """After so long a silence of a peer that stands still, gRPC gives the connection up (sealane.rpc.channel)."""
-WINDOW = 4
-"""Messages of a stream that may be on their way, or unread: flow control."""
 _END = object()
 _CODE = grpc.StatusCode
 
 
 class Call:
-    """One RPC: what the client holds, and (:class:`Context`, :class:`Messages`) what the server does."""
+    """One RPC: what the client holds, and what the server does."""
+
+    session_id = ""
+    """Of an upload stream, from its header."""
+    messages: Messages | None = None
+    """Of an upload stream, as its handler gets them."""
 
     def __init__(
         self,
@@ -64,19 +69,13 @@ class Call:
         self._answer.add_done_callback(self._left)
         self._incoming: asyncio.Queue[Any] | None = asyncio.Queue() if streams_out else None
         self._task: asyncio.Task[Any] | None = None
-        self._messages: Messages | None = None
         self._timer: Any = None
         self._timeout = timeout
-        self._sent_at = self._arrives_at = 0.0
+        self._arrives_at = 0.0
         self._callbacks: list[Callable[[Any], None]] = []
         self._status: tuple[grpc.StatusCode, str, Any] = (_CODE.UNKNOWN, "", ())
         self._ended = False
-        self._on_the_way: deque[bytes] = deque()
-        self._room = asyncio.Event()
-        self._lost = False
         self.fault = network.world.net_fault(self.client.name, self.name)
-        self.session_id = ""
-        """Of an upload stream, from its header."""
 
     # --- the client's side ---
 
@@ -92,8 +91,6 @@ class Call:
         # What breaks with either end.
         self.end.calls[self._number] = self
         self.client.ends.append(self._client_gone)
-        if request is None:
-            self._messages = Messages(self)
         fault = self.fault
         if network.parted(self.client.name, server.name) or (fault is not None and fault.kind == "lose_request"):
             return  # nothing arrives, and nothing says so, until somebody's patience ends
@@ -116,30 +113,6 @@ class Call:
                 raise self._error()
             raise StopAsyncIteration
         return self._deserialize(item)
-
-    async def write(self, message: bytes) -> None:
-        """One message of a request stream; waits while the window is full."""
-        if not self.session_id:
-            self.session_id = ingest_service_pb2.UploadChunksRequest.FromString(message).header.session_id
-        if self._ended:
-            raise asyncio.InvalidStateError("RPC already finished.")
-        if self.fault is not None and self.fault.kind == "corrupt" and len(message) > 200:
-            self.network.world.faulted("corrupt frame")
-            broken = bytearray(message)
-            broken[len(message) // 2] ^= 0x10
-            message, self.fault = bytes(broken), None
-        self._on_the_way.append(message)
-        self._sent_at = max(self._sent_at, self._arrives_at, self._loop.now) + self.network.delay()
-        self._loop.world_at(self._sent_at, self._pass_on)
-        while len(self._on_the_way) + (self._messages.unread if self._messages else 0) >= WINDOW and not self._ended:
-            self._room.clear()
-            await self._room.wait()
-        if self.done() and self._status[0] is not _CODE.OK:
-            raise self._error()
-
-    async def done_writing(self) -> None:
-        self._sent_at = max(self._sent_at, self._arrives_at, self._loop.now) + self.network.delay()
-        self._loop.world_at(self._sent_at, self._half_closed)
 
     def done(self) -> bool:
         return self._ended
@@ -190,7 +163,7 @@ class Call:
             self.client.ends.remove(self._client_gone)
         for callback in self._callbacks:
             callback(self)
-        self._room.set()
+        self.ended()
         if self._incoming is not None:
             self._incoming.put_nowait(_END)
             if not self._answer.done():
@@ -201,6 +174,9 @@ class Call:
                 self._answer.set_result(self._deserialize(answer))
             else:
                 self._answer.set_exception(self._error())
+
+    def ended(self) -> None:
+        """Nobody waits any more."""
 
     def _client_gone(self) -> None:
         """The client has crashed: its server hears of it, or its own deadline comes first."""
@@ -238,9 +214,9 @@ class Call:
         if self._timeout is not None:
             remaining = max(0.001, self._timeout - self.network.delay())
         context = Context(self, None if remaining is None else self._loop.now - process.lag + remaining)
-        if self._messages is not None:
-            self._messages.deserialize = handler.request_deserializer
-            work = handler.stream_unary(self._messages, context)
+        if self.messages is not None:
+            self.messages.deserialize = handler.request_deserializer
+            work = handler.stream_unary(self.messages, context)
         elif self._streams_out:
             work = handler.unary_stream(self.request, context)
         else:
@@ -296,110 +272,7 @@ class Call:
         if process.stalled:  # it goes on for a little before it notices
             process.after_wake.append(lambda: loop.world_later(3.0 * rng.random(), self._cancel_handler))
             return
-        if self._messages is not None:
-            self._messages.end()
+        if self.messages is not None:
+            self.messages.end()
         if self._task is not None:
             loop.world_later(0.01 * rng.random(), self._task.cancel)
-
-    def _pass_on(self) -> None:
-        message = self._on_the_way.popleft()
-        if self._messages is None or self._ended or self._cut_off():
-            return
-        self._messages.put(message)
-
-    def _half_closed(self) -> None:
-        if self._messages is not None and not self._cut_off():
-            self._messages.end()
-
-    def _cut_off(self) -> bool:
-        """Whether a partition has swallowed what was sent: all that follows is lost with it."""
-        assert self.end is not None
-        if not self._lost and self.network.parted(self.client.name, self.end.process.name):
-            self._lost = True
-            self._loop.world_later(KEEPALIVE_SECONDS, self.broken, "keepalive")
-        return self._lost
-
-    def read_one(self) -> None:
-        """The server has read a message: there is room for another."""
-        if not self.client.dead:
-            self._loop.world_later(self.network.delay(), self._room.set)
-
-
-class Messages:
-    """The request iterator of a stream, as a handler gets it."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        self._ready: deque[bytes] = deque()
-        self._closed = False
-        self._waiting: asyncio.Future[None] | None = None
-        self.deserialize: Callable[[bytes], Any] = bytes
-
-    @property
-    def unread(self) -> int:
-        return len(self._ready)
-
-    def put(self, message: bytes) -> None:
-        if not self._closed:
-            self._ready.append(message)
-            self._wake()
-
-    def end(self) -> None:
-        self._closed = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
-
-    def __aiter__(self) -> Messages:
-        return self
-
-    async def __anext__(self) -> Any:
-        while not self._ready:
-            if self._closed:
-                raise StopAsyncIteration
-            self._waiting = asyncio.get_running_loop().create_future()
-            await self._waiting
-        message = self._ready.popleft()
-        self._call.read_one()
-        return self.deserialize(message)
-
-
-class Context:
-    """As much of grpc.aio.ServicerContext as the interceptor and the boundary use."""
-
-    def __init__(self, call: Call, until: float | None) -> None:
-        self._call = call
-        self._until = until
-        self.trailers: Any = ()
-        self.status: tuple[grpc.StatusCode, str, Any] = (_CODE.OK, "", ())
-
-    def peer(self) -> str:
-        return self._call.client.name
-
-    def auth_context(self) -> dict[str, Any]:
-        return {}
-
-    def invocation_metadata(self) -> Sequence[Any]:
-        return self._call.metadata
-
-    def set_trailing_metadata(self, trailers: Any) -> None:
-        self.trailers = trailers
-
-    def time_remaining(self) -> float | None:
-        return None if self._until is None else max(0.0, self._until - asyncio.get_running_loop().time())
-
-    def code(self) -> grpc.StatusCode:
-        return self.status[0]
-
-    def cancelled(self) -> bool:
-        return False
-
-    async def abort(self, code: grpc.StatusCode, details: str, trailing_metadata: Any) -> None:
-        self.status = (code, details, trailing_metadata)
-        raise aio.AbortError
-
-    async def write(self, message: Any) -> None:
-        self._call.push(message.SerializeToString())
-        await asyncio.sleep(0)

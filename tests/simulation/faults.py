@@ -57,7 +57,7 @@ class StoreFault:
     seconds: float = 0.0
 
     def fits(self, who: str, op: str, key: str) -> bool:
-        return who.startswith(self.who) and (not self.op or op == self.op) and self.part in key
+        return (not self.op or op == self.op) and self.part in key and who.startswith(self.who)
 
     def __str__(self) -> str:
         calls = f"{self.nth}" if self.times == 1 else f"{self.nth}-{self.nth + self.times - 1}"

@@ -117,8 +117,8 @@ def ingest(world: World, process: Process, rng: random.Random) -> ServerEnd:
         limits=LIMITS,
         report=lambda: None,
     )
-    end = ServerEnd(world.network, process, _interceptor(world, process, Ear(world, process.name), INGEST))
-    register(composed.servicer, end)
+    interceptor = _interceptor(world, process, Ear(world, process.name), INGEST)
+    end = ServerEnd(world.network, process, interceptor, functools.partial(register, composed.servicer))
     world.memories[process.name] = composed.memory
     process.spawn(composed.scope.__aenter__())
     return end
@@ -139,6 +139,6 @@ def assembly(world: World, process: Process, rng: random.Random) -> tuple[Server
         pace=Pace(interval=world.plan.pace, full_interval=2 * world.plan.pace, session_seconds=300.0),
         policy=POLICY,
     )
-    end = ServerEnd(world.network, process, _interceptor(world, process, ear, ASSEMBLY))
-    AssemblyServicer(made, limits=LIMITS).register(end)
+    servicer = AssemblyServicer(made, limits=LIMITS)
+    end = ServerEnd(world.network, process, _interceptor(world, process, ear, ASSEMBLY), servicer.register)
     return end, made

@@ -63,8 +63,9 @@ class _Flight:
         self.number = number
         self.future = future
         self.back = back
-        self.local = self.store.local()
-        self.signed = self.local + self.store.offset
+        store = self.store
+        self.local = store.local()
+        self.signed = self.local + store.offset
 
     def land(self) -> None:
         """It takes effect, or doesn't."""

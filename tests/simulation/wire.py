@@ -9,7 +9,7 @@ request iterator ends **normally** and the handler is cancelled at its next awai
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -17,6 +17,7 @@ import grpc
 from sealane.rpc.channel import request_metadata
 from sealane.rpc.interceptors import CallInterceptor
 from tests.simulation.calls import Call
+from tests.simulation.upload_calls import UploadCall
 from tests.simulation.virtual_loop import Loop, Process
 
 if TYPE_CHECKING:
@@ -24,13 +25,18 @@ if TYPE_CHECKING:
 
 
 class ServerEnd:
-    """A replica as the network sees it: the handlers that its servicer registered, behind the real interceptor."""
+    """A replica as the network sees it: the handlers that its servicer registers, behind the real interceptor.
 
-    def __init__(self, network: Network, process: Process, interceptor: CallInterceptor) -> None:
+    ``register`` is called with this when the first call comes: to many a replica none does.
+    """
+
+    def __init__(
+        self, network: Network, process: Process, interceptor: CallInterceptor, register: Callable[[Any], None]
+    ) -> None:
         self.process = process
         self.calls: dict[int, Call] = {}
         self._interceptor = interceptor
-        self._network = network
+        self._register = register
         self._bare: dict[str, grpc.RpcMethodHandler] = {}
         self._wrapped: dict[str, grpc.RpcMethodHandler] = {}
         process.ends.append(self._crashed)
@@ -48,6 +54,8 @@ class ServerEnd:
         """The handler within the interceptor and the boundary."""
         wrapped = self._wrapped.get(method)
         if wrapped is None:
+            if not self._bare:
+                self._register(self)
             wrapped = self._wrapped[method] = self._interceptor._wrap(self._bare[method], method)
         return wrapped
 
@@ -74,6 +82,8 @@ class Network:
         return Channel(self, target)
 
     def parted(self, one: str, other: str) -> bool:
+        if not self.cuts:
+            return False
         now = self.loop.now
         return any(
             begin <= now < end
@@ -146,6 +156,7 @@ class Method:
         channel = self.channel
         end = channel.next_end()
         metadata = tuple(metadata) or request_metadata()
-        call = Call(channel.network, self.method, end, timeout, metadata, self.streams_out, self.deserialize)
+        kind = UploadCall if self.streams_in else Call
+        call = kind(channel.network, self.method, end, timeout, metadata, self.streams_out, self.deserialize)
         call.start(None if self.streams_in else self.serialize(request))
         return call
