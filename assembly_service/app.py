@@ -14,10 +14,11 @@ from assembly_service.metrics import statistics_for
 from assembly_service.receipts_client import GrpcReceiptsClient
 from assembly_service.servicer import AssemblyServicer
 from assembly_service.settings import AssemblySettings
-from sealane import logs
+from sealane import logs, tracing
 from sealane.config.quota_watch import watch_quotas
 from sealane.domain.limits import Limits
 from sealane.domain.quotas import Quotas
+from sealane.log_level import changed_by_signals
 from sealane.metrics.exposition import exposed
 from sealane.metrics.families import new_registry
 from sealane.metrics.shared import SharedMetrics
@@ -72,7 +73,11 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
     metrics.readiness(readiness, lambda: gate.report)
     quotas = Quotas(settings.default_quota)
     async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(
+            tracing.sent_to(settings.traces_endpoint, service="sealane-assembly", sample=settings.traces_sample)
+        )
         stack.push_async_callback(port.aclose)
+        stack.enter_context(changed_by_signals(settings.log_level))
         try:
             stack.enter_context(exposed(settings.metrics_listen, metrics.registry))
         except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 
+from sealane import spans
 from sealane.domain.chunks import Receipt
 from sealane.domain.errors import BadRecord, DeadlineExceeded, InternalError, PeerUnavailable, SealaneError
 from sealane.domain.ids import SessionId, Tenant
@@ -32,6 +33,10 @@ class GrpcReceiptsClient:
 
         InternalError if ingest says so: a receipt that can't be parsed fails closed (section 11), and would again.
         """
+        with spans.span("ingest.StreamReceipts", kind="call"):
+            return await self._receipts(tenant, session, deadline)
+
+    async def _receipts(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> list[Receipt]:
         request = ingest_service_pb2.StreamReceiptsRequest(session_id=session)
         call = self._stub.StreamReceipts(request, timeout=deadline.cap(self._timeout), metadata=self._metadata(tenant))
         found: list[Receipt] = []

@@ -32,11 +32,12 @@ from ingest_service.statistics import Statistics
 from ingest_service.task_scope import TaskScope
 from ingest_service.usage import Usage
 from ingest_service.watch import Watcher, WatchPace
-from sealane import logs
+from sealane import logs, tracing
 from sealane.config.quota_watch import watch_quotas
 from sealane.domain.ids import Entropy
 from sealane.domain.limits import Limits
 from sealane.domain.quotas import Quotas
+from sealane.log_level import changed_by_signals
 from sealane.metrics.exposition import exposed
 from sealane.metrics.families import new_registry
 from sealane.metrics.shared import SharedMetrics
@@ -183,11 +184,15 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
     drain = asyncio.Event()
     quotas = Quotas(settings.default_quota)
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(changed_by_signals(settings.log_level))
         try:
             stack.enter_context(exposed(settings.metrics_listen, metrics.registry))
         except OSError as error:
             logs.get_logger("ingest").error("cannot_listen", detail=str(error))
             return EXIT_FAILED
+        await stack.enter_async_context(
+            tracing.sent_to(settings.traces_endpoint, service="sealane-ingest", sample=settings.traces_sample)
+        )
         stack.push_async_callback(store.aclose)
         executor = stack.enter_context(ThreadPoolExecutor(_hashing_threads(), thread_name_prefix="hash"))
         # Side by side: the probe mostly waits for the store, and the kernels keep a processor busy for seconds.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 
+from sealane import spans
 from sealane.domain.errors import DeadlineExceeded, PeerUnavailable, SealaneError
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.states import SessionState
@@ -28,7 +29,9 @@ class GrpcOutcomeClient:
         """What became of the session. PeerUnavailable if assembly does not answer in time; SessionNotFound."""
         request = assembly_service_pb2.GetCommitRequest(session_id=session)
         try:
-            answer = await self._stub.GetCommit(request, timeout=deadline.remaining(), metadata=self._metadata(tenant))
+            with spans.span("assembly.GetCommit", kind="call"):
+                metadata = self._metadata(tenant)
+                answer = await self._stub.GetCommit(request, timeout=deadline.remaining(), metadata=metadata)
         except grpc.aio.AioRpcError as error:
             raise _as_peer(from_rpc_error(error)) from error
         committed = (

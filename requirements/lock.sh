@@ -10,7 +10,7 @@ compile() { # group, then its inputs
 }
 compile run --extra all --group build pyproject.toml
 # What the image holds: the services and the CLI, and neither a store nor tools.
-compile image --constraint requirements/run.lock --extra cli --extra server pyproject.toml
+compile image --constraint requirements/run.lock --extra cli --extra server --extra otel pyproject.toml
 for group in build test lint e2e fuzz protos k8s mutation; do
   compile "$group" --constraint requirements/run.lock --group "$group"
 done

@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Protocol
+from typing import Literal, Protocol
 
 Attributes = Mapping[str, str | int | float | bool]
+Kind = Literal["work", "call", "store"]
+"""A part of what this process does; a call to another service; one to the store, which is told only inside of another
+span, so that the sweeper's rounds make no trace each."""
 Headers = Iterable[tuple[str, str | bytes]]
 """Metadata of a call, as gRPC has it."""
 
@@ -32,10 +35,10 @@ class Span(Protocol):
 
 
 class Tracer(Protocol):
-    """What makes spans: :class:`sealane.tracing.OpenTelemetry`. A span ends with its block; an exception marks it."""
+    """What makes spans: :class:`sealane.tracing.otel.OpenTelemetry`. A span ends with its block."""
 
-    def span(self, name: str, attributes: Attributes, *, leaf: bool) -> AbstractContextManager[Span]:
-        """``leaf``: a call to somebody else, told only as a part of something, and what runs within is not its part."""
+    def span(self, name: str, attributes: Attributes, kind: Kind) -> AbstractContextManager[Span]:
+        """A piece of work of ``kind``."""
         ...
 
     def serving(self, method: str, metadata: Headers) -> AbstractContextManager[Span]:
@@ -64,7 +67,7 @@ class _Nothing:
         return None
 
 
-_NOTHING = _Nothing()
+NOTHING = _Nothing()
 _NONE: Attributes = {}
 _tracer: Tracer | None = None
 
@@ -80,19 +83,14 @@ def installed() -> bool:
     return _tracer is not None
 
 
-def span(name: str, attributes: Attributes = _NONE) -> AbstractContextManager[Span]:
+def span(name: str, attributes: Attributes = _NONE, kind: Kind = "work") -> AbstractContextManager[Span]:
     """A piece of work, from here to the end of the block."""
-    return _NOTHING if _tracer is None else _tracer.span(name, attributes, leaf=False)
-
-
-def leaf(name: str, attributes: Attributes = _NONE) -> AbstractContextManager[Span]:
-    """A call to the store: a span only inside of another, so that the sweeper's rounds make no trace each."""
-    return _NOTHING if _tracer is None else _tracer.span(name, attributes, leaf=True)
+    return NOTHING if _tracer is None else _tracer.span(name, attributes, kind)
 
 
 def serving(method: str, metadata: Headers) -> AbstractContextManager[Span]:
     """A call of ``method`` (``/package.Service/Method``) that this process serves."""
-    return _NOTHING if _tracer is None else _tracer.serving(method, metadata)
+    return NOTHING if _tracer is None else _tracer.serving(method, metadata)
 
 
 def headers() -> tuple[tuple[str, str], ...]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from sealane import tracing
 from sealane.cli import endpoints
 from sealane.cli.exit_codes import BY_REASON
 from sealane.cli.failures import CommandFailed
@@ -56,9 +58,13 @@ async def connect(
     from sealane.client.errors import GaveUp, PeerUnavailable
 
     found = endpoints.resolve(ingest, assembly)
+    traces = os.environ.get("SEALANE_TRACES_ENDPOINT", "")
     policy = BackoffPolicy(cap_seconds=5.0, patience_seconds=patience)
     try:
-        async with Client(found.ingest, found.assembly, timeout=timeout, backoff=policy) as client:
+        async with (
+            tracing.sent_to(traces, service="sealane-cli"),
+            Client(found.ingest, found.assembly, timeout=timeout, backoff=policy) as client,
+        ):
             yield client
     except (GaveUp, PeerUnavailable) as error:
         if isinstance(error, GaveUp) and not isinstance(error.last, PeerUnavailable):

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import grpc
 from grpc import aio
 
+from sealane import spans
 from sealane.client.backoff import Backoff, BackoffPolicy
 from sealane.client.errors import ClientClosed, DeadlineExceeded, SealaneError, is_transient, translate
 from sealane.client.stream_call import UploadStream
@@ -83,7 +84,8 @@ class Connections:
             request_serializer=None,
             response_deserializer=ingest_service_pb2.UploadChunksResponse.FromString,
         )
-        return UploadStream(opener(timeout=seconds, metadata=self._with(request_id)), stall_seconds=stall_seconds)
+        metadata = (*self._with(request_id), *spans.headers())  # no interceptor sees a request stream
+        return UploadStream(opener(timeout=seconds, metadata=metadata), stall_seconds=stall_seconds)
 
     def backoff(self) -> Backoff:
         """The pauses of one loop of tries."""
@@ -112,7 +114,7 @@ class Connections:
             self._check_open()
             seconds = attempt_seconds if until is None else min(attempt_seconds, max(0.001, until - loop.time()))
             try:
-                with self._cut_by_close():
+                with self._cut_by_close(), spans.span(_name(request), kind="call"):
                     return await call(request, timeout=seconds, metadata=self._with(request_id))
             except grpc.RpcError as raised:
                 error = translate(raised)
@@ -137,7 +139,8 @@ class Connections:
         """The messages of one server stream, which may take ``seconds`` in all, and ``stall_seconds`` for each
         (DeadlineExceeded). Errors are ours; nothing is retried.
         """
-        messages = call(request, timeout=seconds, metadata=self._with(request_id))
+        with spans.span(_name(request), kind="call"):  # its beginning alone: a generator's block is not its own
+            messages = call(request, timeout=seconds, metadata=self._with(request_id))
         each = aiter(messages)
         try:
             while True:
@@ -223,3 +226,8 @@ class Connections:
 
     def _with(self, request_id: str) -> Metadata:
         return (*self._metadata, (REQUEST_ID_KEY, request_id)) if request_id else self._metadata
+
+
+def _name(request: object) -> str:
+    """The method that takes this message."""
+    return f"client.{type(request).__name__.removesuffix('Request')}"

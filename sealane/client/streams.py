@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
+from sealane import spans
 from sealane.client.backoff import Backoff
 from sealane.client.connections import Connections
 from sealane.client.errors import ChunkCorrupt, GaveUp, PeerUnavailable, SealaneError, SessionSealed, is_transient
@@ -164,7 +165,8 @@ class Lanes:
                 self._drop(todo)
                 continue
             try:
-                await self._stream(lane, todo, queue, backoff)
+                with spans.span("client.UploadChunks", {"sealane.session_id": self._ledger.session_id}, "call"):
+                    await self._stream(lane, todo, queue, backoff)
             except SessionSealed:
                 if forced:
                     raise

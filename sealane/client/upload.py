@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from sealane import spans
 from sealane.client.blocking import DaemonThread
 from sealane.client.connections import Connections
 from sealane.client.convert import session_from_proto
@@ -112,6 +113,18 @@ class Uploader:
         report: ProgressCallback | None,
     ) -> UploadResult:
         """See :meth:`sealane.client.Client.upload`."""
+        with spans.span("client.upload"):
+            return await self._upload(source, request, options, journal, resume, report)
+
+    async def _upload(
+        self,
+        source: UploadSource,
+        request: UploadRequest,
+        options: StreamOptions,
+        journal: JournalChoice,
+        resume: bool,
+        report: ProgressCallback | None,
+    ) -> UploadResult:
         opened = await _open(source)
         held: Journal | None = None
         try:

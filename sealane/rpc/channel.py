@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 from grpc import aio
 
+from sealane import spans
 from sealane.rpc.call import this_call
 from sealane.rpc.client_tls import ClientTls
 from sealane.rpc.renewed_channel import RenewedChannel
@@ -77,19 +78,19 @@ def _interceptors() -> list[aio.ClientInterceptor]:
 
 
 def request_metadata(request_id: str | None = None) -> tuple[tuple[str, str], ...]:
-    """Metadata that names ``request_id``, or that of the call being served, or nothing."""
+    """Metadata that names ``request_id``, or that of the call being served, or none; and the trace, if there is one."""
     if request_id is None:
         try:
             request_id = this_call().request_id
         except LookupError:
-            return ()
-    return ((REQUEST_ID_KEY, request_id),)
+            return spans.headers()
+    return ((REQUEST_ID_KEY, request_id), *spans.headers())
 
 
 def _with_request_id(details: aio.ClientCallDetails) -> aio.ClientCallDetails:
     metadata = aio.Metadata(*(details.metadata or ()))
-    if REQUEST_ID_KEY not in metadata:
-        for key, value in request_metadata():
+    for key, value in request_metadata():
+        if key not in metadata:
             metadata.add(key, value)
     return aio.ClientCallDetails(details.method, details.timeout, metadata, details.credentials, details.wait_for_ready)
 

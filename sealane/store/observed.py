@@ -75,7 +75,7 @@ class ObservedStore:
     async def _watched(self, operation: str, key: str, call: Awaitable[T]) -> T:
         loop = asyncio.get_running_loop()
         begun, outcome = loop.time(), "ok"
-        with spans.leaf(f"store.{operation}", {"sealane.store.key": key}) as span:
+        with spans.span(f"store.{operation}", {"sealane.store.key": key}, "store") as span:
             try:
                 return await call
             except BaseException as error:  # re-raised: only its kind is looked at

@@ -41,6 +41,7 @@ PORTABLE = {
 ONLY = {
     "minio": ("sealane.store.s3",),
     "prometheus_client": ("sealane.metrics",),
+    "opentelemetry": ("sealane.tracing",),
     "numba": ("sealane.domain.blake3_kernel", "sealane.domain.sha256_kernel"),
     "sealane.domain.blake3_kernel": ("ingest_service", "sealane.domain.sha256_kernel"),
     "sealane.domain.sha256_kernel": ("ingest_service",),

@@ -6,7 +6,7 @@ import base64
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,11 @@ class Answer:
         raise AssertionError(f"no ErrorInfo in: {self.err}")
 
 
-def grpcurl(address: str, method: str, *messages: dict[str, Any]) -> Answer:
+def grpcurl(address: str, method: str, *messages: dict[str, Any], headers: Sequence[str] = ()) -> Answer:
     """Call ``method`` ("IngestService/GetSession") by reflection; several messages are a client stream."""
+    told = [word for header in headers for word in ("-H", header)]
     done = subprocess.run(
-        [str(PROGRAM), "-plaintext", "-max-time", "60", "-d", "@", address, f"sealane.v1.{method}"],
+        [str(PROGRAM), "-plaintext", "-max-time", "60", *told, "-d", "@", address, f"sealane.v1.{method}"],
         input="\n".join(json.dumps(message) for message in messages).encode(),
         capture_output=True,
         timeout=90,

@@ -159,9 +159,9 @@ def test_nothing_is_told_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
     class Ear:
-        def span(self, name: str, attributes: Any, *, leaf: bool) -> Any:
+        def span(self, name: str, attributes: Any, kind: str) -> Any:
             seen.update(attributes)
-            return observed.spans._NOTHING
+            return observed.spans.NOTHING
 
     monkeypatch.setattr(observed.spans, "_tracer", Ear())
     store, _, _ = watched()
