@@ -95,6 +95,8 @@ PROTO_FILES := $(wildcard protos/sealane/v1/*.proto)
 
 # The wire as it was last agreed on. `make protos` renews it, but never over a change that breaks clients.
 PROTO_IMAGE := protos/sealane_v1.binpb
+# The wire of every release whose clients and services may still be about: no change may break one of them.
+PROTO_RELEASES := $(wildcard protos/releases/*.binpb)
 BUILD_IMAGE := $(BIN)/buf build protos --as-file-descriptor-set --exclude-source-info
 
 .PHONY: protos
@@ -104,16 +106,23 @@ protos: $(STAMPS)/sealane $(PROTOS_READY) ## Generate sealane/v1 from protos/ (B
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --grpc_python_out=. --pyi_out=. $(PROTO_FILES)
 
 .PHONY: check-protos
-check-protos: $(STAMPS)/sealane $(PROTOS_READY) ## buf lint, format, breaking; image and generated code as committed
+check-protos: $(STAMPS)/sealane $(PROTOS_READY) ## buf lint, format, breaking (since the last change, and each release); image and code as committed
 	@$(BIN)/buf lint protos
 	@$(BIN)/buf format --diff --exit-code protos
 	@$(BIN)/buf breaking protos --against $(PROTO_IMAGE)
+	@for image in $(PROTO_RELEASES); do $(BIN)/buf breaking protos --against $$image; done
 	@$(BUILD_IMAGE) -o -#format=binpb | cmp --silent - $(PROTO_IMAGE) || { echo "$(PROTO_IMAGE) is not what protos/ says: make protos"; exit 1; }
 	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
 	  $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out="$$tmp" --grpc_python_out="$$tmp" --pyi_out="$$tmp" $(PROTO_FILES); \
 	  cp sealane/v1/__init__.py "$$tmp/sealane/v1/"; \
 	  diff --recursive --exclude=__pycache__ "$$tmp/sealane/v1" sealane/v1 \
 	    || { echo "sealane/v1 is not what protos/ generates: make protos"; exit 1; }
+
+.PHONY: release-wire
+release-wire: check-protos ## Freeze the wire as a release's: VERSION=0.2.0 (CONTRIBUTING.md, Releasing)
+	@[[ "$(VERSION)" =~ ^[0-9]+\.[0-9]+\.[0-9]+$$ ]] || { echo "make release-wire VERSION=1.2.3"; exit 1; }
+	@[ ! -e protos/releases/$(VERSION).binpb ] || { echo "protos/releases/$(VERSION).binpb is frozen already"; exit 1; }
+	@cp $(PROTO_IMAGE) protos/releases/$(VERSION).binpb
 
 .PHONY: docs
 docs: $(STAMPS)/sealane ## Make the tables in docs/ and the cluster's settings file anew
