@@ -173,6 +173,10 @@ mutmut: $(STAMPS)/sealane $(TEST_READY) $(MUTATION_READY) ## Random mutants of t
 	@$(BIN)/python -m tests.mutants.domain_score $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(JOBS),--jobs $(JOBS))
 
+.PHONY: rolling
+rolling: $(STAMPS)/sealane $(TEST_READY) $(E2E_READY) $(K8S_READY) ## Restart replicas one by one under load behind Envoy: no upload fails (ROUNDS=3, JSON=file)
+	@GRPC_VERBOSITY=NONE $(BIN)/python -m tests.rolling $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON))
+
 # --- measure ---
 
 .PHONY: bench

@@ -26,7 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """SeaweedFS, two ingest and two assembly processes. Calls are spread over the replicas."""
-    running = Cluster(tmp_path_factory.mktemp("cluster"), ingest=2, assembly=2)
+    running = Cluster(
+        tmp_path_factory.mktemp("cluster"),
+        ingest=2,
+        assembly=2,
+        settings={"SEALANE_PROBE_PAGE_KEYS": "20"},  # tests restart them; tests/contract probe the store in full
+    )
     try:
         yield running.start()
     finally:
