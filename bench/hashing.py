@@ -23,9 +23,9 @@ _TIMES = 16
 
 
 def report(*, rounds: int) -> Report:
-    """Ingest's hashes, and SHA-256 side by side for as many chunks as may be in hand at once."""
+    """Ingest's hashes, and SHA-256 of as many chunks together as each way takes."""
     # Loads numba, as ingest does: not with the module.
-    from sealane.domain import blake3_kernel, sha256_kernel
+    from sealane.domain import blake3_kernel, sha256_extensions, sha256_kernel
 
     blake3_kernel.compile_kernel()
     sha256_kernel.compile_kernel()
@@ -33,12 +33,18 @@ def report(*, rounds: int) -> Report:
     ways: dict[str, tuple[int, Callable[[], object]]] = {
         "SHA-256, hashlib": (1, lambda: hashlib.sha256(buffers[0]).digest())
     }
+    if sha256_extensions.available():
+        sha256_extensions.compile_kernel()
+        for count in range(2, sha256_extensions.LANES + 1):
+            some = buffers[:count]
+            name = f"SHA-256, {count} buffers in step, by SHA extensions"
+            ways[name] = (count, lambda some=some: sha256_extensions.sha256_of_each(some))  # type: ignore[misc]
     for count in (1, 2, 4, 8):
         some = buffers[:count]
         name = f"SHA-256, {count} buffer{'s' * (count > 1)} side by side"
         ways[name] = (count, lambda some=some: sha256_kernel.sha256_of_each(some))  # type: ignore[misc]
-    ways["BLAKE3, digest"] = (1, lambda: blake3(buffers[0]).digest())
-    ways["BLAKE3, chaining value"] = (1, lambda: blake3_kernel.chunk_cv(buffers[0], 1, _SIZE))
+    ways["BLAKE3, digest alone, by the library"] = (1, lambda: blake3(buffers[0]).digest())
+    ways["BLAKE3, digest and chaining value"] = (1, lambda: blake3_kernel.digest_and_cv(buffers[0], 1, _SIZE))
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):  # the first is the warm-up
         for name, (count, work) in ways.items():
@@ -48,6 +54,8 @@ def report(*, rounds: int) -> Report:
                 seconds[name].append((time.thread_time() - begin) * GiB / (count * _SIZE))
     fewest = sha256_kernel.fewest_worthwhile()
     used = f"ingest uses it here, from {fewest} chunks on" if fewest else "ingest does not use it on this processor"
+    if sha256_extensions.available():
+        used += ", but what is in step"
     return Report(
         "hashing",
         "what each hash costs in one thread, for chunks of 8 MiB",

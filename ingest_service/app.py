@@ -13,7 +13,7 @@ from functools import partial
 
 from ingest_service.admission import MemoryBudget
 from ingest_service.create import SessionCreator
-from ingest_service.hashing import ChunkCv, ChunkHasher
+from ingest_service.hashing import Blake3Hashes, ChunkHasher
 from ingest_service.metrics import expose, statistics_for
 from ingest_service.multipart import MultipartUploads
 from ingest_service.outcome_client import GrpcOutcomeClient
@@ -82,7 +82,7 @@ def compose(
     *,
     store: ObjectStore,
     outcome: OutcomeClient,
-    chunk_cv: ChunkCv,
+    blake3_hashes: Blake3Hashes,
     executor: Executor | None,
     entropy: Entropy,
     rng: random.Random,
@@ -126,7 +126,7 @@ def compose(
         standing=standing,
         receipts=receipts,
         multipart=MultipartUploads(retrying, records, cached=settings.cached_sessions),
-        hasher=ChunkHasher(chunk_cv, executor, batches),
+        hasher=ChunkHasher(blake3_hashes, executor, batches),
         statistics=statistics,
         quotas=guard,
         scope=scope,
@@ -198,14 +198,14 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
         # Side by side: the probe mostly waits for the store, and the kernels keep a processor busy for seconds.
         probing = asyncio.create_task(gate.run(), name="probe and watch")
         stack.push_async_callback(_cancelled, probing)
-        chunk_cv, batches = await asyncio.get_running_loop().run_in_executor(executor, _load_kernels, executor)
+        blake3_hashes, batches = await asyncio.get_running_loop().run_in_executor(executor, _load_kernels, executor)
         secured = security(settings, store.now)
         stack.push_async_callback(secured.peer.close)
         ingest = compose(
             settings,
             store=store,
             outcome=GrpcOutcomeClient(secured.peer, secured.peer_metadata),
-            chunk_cv=chunk_cv,
+            blake3_hashes=blake3_hashes,
             executor=executor,
             entropy=entropy,
             rng=rng,
@@ -247,18 +247,21 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
         )
 
 
-def _load_kernels(executor: Executor) -> tuple[ChunkCv, Sha256Batches | None]:
+def _load_kernels(executor: Executor) -> tuple[Blake3Hashes, Sha256Batches | None]:
     """Compile the kernels, or load them; no batches where SHA-256 is as well computed chunk by chunk."""
-    # They cost 150 MiB and 3 s, and only this service needs them: so neither tests nor the simulation load them.
-    from sealane.domain import blake3_kernel, sha256_kernel
+    # They cost 150 MiB and 2 s, and only this service needs them: so neither tests nor the simulation load them.
+    from sealane.domain import blake3_kernel, sha256_extensions, sha256_kernel
 
     blake3_kernel.compile_kernel()
-    fewest = sha256_kernel.fewest_worthwhile()
-    if fewest is None:
-        return blake3_kernel.chunk_cv, None
-    sha256_kernel.compile_kernel()
-    batches = Sha256Batches(sha256_kernel.sha256_of_each, executor, lanes=sha256_kernel.LANES, fewest=fewest)
-    return blake3_kernel.chunk_cv, batches
+    batches: Sha256Batches | None = None
+    if sha256_extensions.available():
+        sha256_extensions.compile_kernel()
+        in_step, lanes = sha256_extensions.sha256_of_each, sha256_extensions.LANES
+        batches = Sha256Batches(in_step, executor, lanes=lanes, fewest=sha256_extensions.FEWEST)
+    elif (fewest := sha256_kernel.fewest_worthwhile()) is not None:
+        sha256_kernel.compile_kernel()
+        batches = Sha256Batches(sha256_kernel.sha256_of_each, executor, lanes=sha256_kernel.LANES, fewest=fewest)
+    return blake3_kernel.digest_and_cv, batches
 
 
 async def _result(task: asyncio.Task[None]) -> None:

@@ -19,8 +19,9 @@ from blake3 import blake3
 from ingest_service.sha256_batches import Sha256Batches
 from sealane.domain.errors import ChunkCorrupt
 
-ChunkCv = Callable[[memoryview, int, int], bytes]
-"""(data, index, chunk_size) -> 32 bytes: :func:`sealane.domain.blake3_kernel.chunk_cv`, or the reference in tests."""
+Blake3Hashes = Callable[[memoryview, int, int], tuple[bytes, bytes]]
+"""(data, index, chunk_size) -> digest and chaining value, 32 bytes each, in one pass over the data:
+:func:`sealane.domain.blake3_kernel.digest_and_cv`, or :func:`by_library`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,25 @@ class ChunkHashes:
     chaining_value: bytes
 
 
+def by_library(chunk_cv: Callable[[memoryview, int, int], bytes]) -> Blake3Hashes:
+    """The digest by the BLAKE3 library, the chaining value, which it does not export, by ``chunk_cv``: a reference."""
+
+    def hashes(data: memoryview, index: int, chunk_size: int) -> tuple[bytes, bytes]:
+        return blake3(data).digest(), chunk_cv(data, index, chunk_size)
+
+    return hashes
+
+
 class ChunkHasher:
     """Verifies chunks. The executor is the caller's to shut down.
 
     Without ``batches`` SHA-256 is computed at once, in the same trip; with them, several chunks' together.
     """
 
-    def __init__(self, chunk_cv: ChunkCv, executor: Executor | None, batches: Sha256Batches | None = None) -> None:
-        self._chunk_cv = chunk_cv
+    def __init__(
+        self, blake3_hashes: Blake3Hashes, executor: Executor | None, batches: Sha256Batches | None = None
+    ) -> None:
+        self._blake3_hashes = blake3_hashes
         self._executor = executor
         self._batches = batches
 
@@ -67,8 +79,7 @@ class ChunkHasher:
 
     def _hash(self, data: memoryview, index: int, chunk_size: int, declared: bytes) -> tuple[bytes, bytes]:
         """The chaining value and, without batches, the SHA-256."""
-        actual = blake3(data).digest()
+        actual, chaining_value = self._blake3_hashes(data, index, chunk_size)
         if actual != declared:
             raise ChunkCorrupt.digest(index, declared=declared, actual=actual)
-        sha256 = hashlib.sha256(data).digest() if self._batches is None else b""
-        return self._chunk_cv(data, index, chunk_size), sha256
+        return chaining_value, hashlib.sha256(data).digest() if self._batches is None else b""

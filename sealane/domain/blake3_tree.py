@@ -202,7 +202,7 @@ def leaf_counter(length: int, index: int, chunk_size: int) -> int:
 def reference_chunk_cv(data: bytes | bytearray | memoryview, index: int, chunk_size: int) -> bytes:
     """The CV of chunk `index`, in plain Python: 1 to 2 ms a KiB, so for tests and for the simulation's tiny chunks.
 
-    `blake3_kernel.chunk_cv` is the same function, thousands of times faster. Raises ValueError as `leaf_counter`.
+    `blake3_kernel.digest_and_cv` gives the same value, thousands of times faster. Raises ValueError as `leaf_counter`.
     """
     data = memoryview(data).cast("B")
     counter = leaf_counter(len(data), index, chunk_size)

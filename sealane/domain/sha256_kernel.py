@@ -4,8 +4,9 @@ SHA-256 is a chain: one message can't be spread over the lanes of a vector, but 
 of vectors of eight 32-bit words. Measured on a Xeon with AVX-512 and no SHA extensions: 0.50 CPU s/GiB with eight
 buffers, 1.0 with four, 2.0 with two; `hashlib` (OpenSSL) 2.7, whatever there is to do (docs/capacity.md).
 
-The block function is emitted as LLVM vector code, as in `blake3_kernel`, and what is said there holds here: importing
-this module loads numba, so only ingest does, and only `compile_kernel` compiles. The algorithm: FIPS 180-4, 6.2.
+The block function is emitted as LLVM vector code, as in `blake3_vectors`; as there, importing this module loads numba,
+so only ingest does, and only `compile_kernel` compiles. The algorithm: FIPS 180-4, 6.2. Processors that do have the
+instructions: `sha256_extensions`.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from sealane.domain.blake3_kernel import emit_transpose
+from sealane.domain.blake3_vectors import emit_transpose
 
 LANES: Final = 8
 """Buffers side by side, at most. Sixteen are hardly faster (memory is the bound by then), and harder to come by."""
 
-_BLOCK_BYTES: Final = 64
+BLOCK_BYTES: Final = 64
 _BLOCK_WORDS: Final = 16
 _ROUNDS: Final = 64
 _I32: Final = ir.IntType(32)
@@ -56,15 +57,14 @@ def _cube_root(number: int) -> int:
 
 
 # FIPS 180-4, 4.2.2 and 5.3.3: the first 32 bits of the fractions of the roots of the first primes.
-_ROUND_CONSTANTS: Final = [_cube_root(prime << 96) & 0xFFFFFFFF for prime in islice(_primes(), _ROUNDS)]
-_START: Final = [isqrt(prime << 64) & 0xFFFFFFFF for prime in islice(_primes(), 8)]
+ROUND_CONSTANTS: Final = [_cube_root(prime << 96) & 0xFFFFFFFF for prime in islice(_primes(), _ROUNDS)]
+START: Final = [isqrt(prime << 64) & 0xFFFFFFFF for prime in islice(_primes(), 8)]
 
 
 def fewest_worthwhile() -> int | None:
     """From how many buffers on this processor is faster side by side than with `hashlib` one by one; None: never.
 
-    With SHA extensions one core does 2 GiB/s by itself. Nothing is timed: on a busy machine that would be a throw of
-    dice.
+    With SHA extensions there is something better. Nothing is timed: on a busy machine that would be a throw of dice.
     """
     features = llvm.get_host_cpu_features()
     if features.get("sha", False) or not features.get("avx2", False):
@@ -97,30 +97,41 @@ def sha256_of_each(buffers: Sequence[Buffer]) -> list[bytes]:
     """
     if not _kernel.signatures:
         raise RuntimeError("compile_kernel() comes first")
-    views = [memoryview(buffer).cast("B") for buffer in buffers]
-    if not 1 <= len(views) <= LANES:
-        raise ValueError(f"{len(views)} buffers; 1 to {LANES} fit side by side")
+    views = equal_views(buffers, LANES)
     length = views[0].nbytes
-    if any(view.nbytes != length for view in views):
-        raise ValueError("buffers of different lengths")
-    state = np.repeat(np.array(_START, dtype=np.uint32), LANES)
-    whole = length // _BLOCK_BYTES * _BLOCK_BYTES
+    state = np.repeat(np.array(START, dtype=np.uint32), LANES)
+    whole = length // BLOCK_BYTES * BLOCK_BYTES
     if whole:
         _advance([np.frombuffer(view, dtype=np.uint8) for view in views], whole, state)
-    # FIPS 180-4, 5.1.1: what is left, a one bit, zeros, and the length in bits, to the end of a block.
-    zeros = bytes((_BLOCK_BYTES - 9 - length) % _BLOCK_BYTES)
-    ending = b"\x80" + zeros + (8 * length).to_bytes(8, "big")
-    tails = [np.frombuffer(bytes(view[whole:]) + ending, dtype=np.uint8) for view in views]
+    tails = [np.frombuffer(padded_tail(view), dtype=np.uint8) for view in views]
     _advance(tails, tails[0].nbytes, state)
     digests = state.reshape(8, LANES).T.astype(">u4")
     return [digests[lane].tobytes() for lane in range(len(views))]
+
+
+def equal_views(buffers: Sequence[Buffer], most: int) -> list[memoryview]:
+    """Views of bytes. ValueError unless they are 1 to `most`, of equal length."""
+    views = [memoryview(buffer).cast("B") for buffer in buffers]
+    if not 1 <= len(views) <= most:
+        raise ValueError(f"{len(views)} buffers; 1 to {most} fit side by side")
+    if any(view.nbytes != views[0].nbytes for view in views):
+        raise ValueError("buffers of different lengths")
+    return views
+
+
+def padded_tail(view: memoryview) -> bytes:
+    """What is left behind the last whole block, and the padding: one block or two (FIPS 180-4, 5.1.1)."""
+    length = view.nbytes
+    zeros = bytes((BLOCK_BYTES - 9 - length) % BLOCK_BYTES)
+    # A one bit, zeros, and the length in bits, to the end of a block.
+    return bytes(view[length // BLOCK_BYTES * BLOCK_BYTES :]) + b"\x80" + zeros + (8 * length).to_bytes(8, "big")
 
 
 def _advance(pieces: list[Any], length: int, state: Any) -> None:
     """Take `length` bytes, whole blocks, of each piece into `state`, which is words of the digests by lane."""
     addresses = np.array([piece.ctypes.data for piece in pieces], dtype=np.int64)
     idle = np.repeat(addresses[:1], LANES - len(pieces))  # lanes without a buffer hash the first one once more
-    _kernel(np.concatenate((addresses, idle)), length // _BLOCK_BYTES, state)
+    _kernel(np.concatenate((addresses, idle)), length // BLOCK_BYTES, state)
 
 
 def _emit_blocks(module: ir.Module) -> ir.Function:
@@ -207,7 +218,7 @@ def _emit_rounds(
         majority = builder.or_(builder.and_(a, b), builder.and_(c, builder.or_(a, b)))
         big_1 = builder.xor(rotated(e, 6, 11), rotated(e, 25))
         big_0 = builder.xor(rotated(a, 2, 13), rotated(a, 22))
-        change = add(h, builder.add(w[at], constant(_ROUND_CONSTANTS[number])), big_1, choice)
+        change = add(h, builder.add(w[at], constant(ROUND_CONSTANTS[number])), big_1, choice)
         a, b, c, d, e, f, g, h = add(change, big_0, majority), a, b, c, builder.add(d, change), e, f, g
     return [builder.add(old, new) for old, new in zip(before, (a, b, c, d, e, f, g, h), strict=True)]
 

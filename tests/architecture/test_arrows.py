@@ -37,14 +37,19 @@ PORTABLE = {
         *("audit", "audit_session", "audit_objects", "audit_uploads", "audit_walk", "audit_findings"),
     ),
 }
+KERNELS = tuple(
+    f"sealane.domain.{name}" for name in ("blake3_vectors", "blake3_kernel", "sha256_kernel", "sha256_extensions")
+)
 # The one place for each of these.
 ONLY = {
     "minio": ("sealane.store.s3",),
     "prometheus_client": ("sealane.metrics",),
     "opentelemetry": ("sealane.tracing",),
-    "numba": ("sealane.domain.blake3_kernel", "sealane.domain.sha256_kernel"),
-    "sealane.domain.blake3_kernel": ("ingest_service", "sealane.domain.sha256_kernel"),
-    "sealane.domain.sha256_kernel": ("ingest_service",),
+    "numba": KERNELS,
+    "sealane.domain.blake3_kernel": ("ingest_service",),
+    "sealane.domain.blake3_vectors": KERNELS,
+    "sealane.domain.sha256_kernel": ("ingest_service", "sealane.domain.sha256_extensions"),
+    "sealane.domain.sha256_extensions": ("ingest_service",),
     "joserfc": ("sealane.rpc.identity_jwt", "sealane.rpc.jwks"),
     "cryptography": ("sealane.rpc.tls", "sealane.rpc.identity_mtls"),
     # What only a service has: a client's dependencies stay few.

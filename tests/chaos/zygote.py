@@ -32,7 +32,7 @@ from ingest_service.allocator import tame_malloc
 from ingest_service.settings import IngestSettings
 from sealane import logs
 from sealane.config import load
-from sealane.domain.blake3_kernel import compile_kernel
+from sealane.domain import blake3_kernel, sha256_extensions
 
 from .terms import LIMITS, PROBE_RETENTION_SECONDS
 
@@ -64,7 +64,9 @@ PROGRAMS: dict[str, Callable[[], int]] = {"ingest": ingest, "assembly": assembly
 
 def main(path: str) -> None:
     tame_malloc()
-    compile_kernel()
+    blake3_kernel.compile_kernel()
+    if sha256_extensions.available():
+        sha256_extensions.compile_kernel()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(f"{path}.new")
         listener.listen(1)

@@ -12,7 +12,7 @@ from blake3 import blake3
 from minio import Minio
 
 from sealane.dev.seaweed import SeaweedFS
-from sealane.domain.blake3_kernel import chunk_cv, compile_kernel
+from sealane.domain.blake3_kernel import compile_kernel, digest_and_cv
 from sealane.domain.errors import SealaneError
 from sealane.domain.limits import KiB, Limits, MiB
 from sealane.store import keys
@@ -71,7 +71,7 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[tuple[World, 
         )
         compile_kernel()
         real = S3Store(settings)
-        async with world(real, limits=Limits(), chunk_cv=chunk_cv, memory_budget=64 * MiB) as made:
+        async with world(real, limits=Limits(), blake3_hashes=digest_and_cv, memory_budget=64 * MiB) as made:
             yield made, real, 8 * MiB
         await real.aclose()
     else:

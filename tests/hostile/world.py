@@ -21,7 +21,7 @@ from assembly_service.receipts_client import GrpcReceiptsClient
 from assembly_service.retention import Retention
 from assembly_service.servicer import AssemblyServicer
 from ingest_service.app import Ingest, compose
-from ingest_service.hashing import ChunkCv
+from ingest_service.hashing import Blake3Hashes, by_library
 from ingest_service.outcome_client import GrpcOutcomeClient
 from ingest_service.servicer import register
 from ingest_service.settings import IngestSettings
@@ -170,7 +170,7 @@ async def world(
     store: ObjectStore,
     *,
     limits: Limits = TINY,
-    chunk_cv: ChunkCv = reference_chunk_cv,
+    blake3_hashes: Blake3Hashes = by_library(reference_chunk_cv),  # noqa: B008 - a function
     seed: int = 1,
     second_store: ObjectStore | None = None,
     **values: Any,
@@ -205,7 +205,7 @@ async def world(
             settings,
             store=store,
             outcome=GrpcOutcomeClient(to_assembly_peer),
-            chunk_cv=chunk_cv,
+            blake3_hashes=blake3_hashes,
             executor=None,
             entropy=os.urandom,
             rng=rng,

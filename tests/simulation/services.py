@@ -15,6 +15,7 @@ from assembly_service.retention import Retention
 from assembly_service.servicer import AssemblyServicer
 from assembly_service.settings import AssemblySettings
 from ingest_service.app import compose
+from ingest_service.hashing import by_library
 from ingest_service.outcome_client import GrpcOutcomeClient
 from ingest_service.servicer import register
 from ingest_service.settings import IngestSettings
@@ -110,7 +111,7 @@ def ingest(world: World, process: Process, rng: random.Random) -> ServerEnd:
         INGEST,
         store=ProcessStore(world, process, rng, page=world.plan.page),
         outcome=GrpcOutcomeClient(world.network.channel(world.peer("assembly", process.name))),
-        chunk_cv=chunk_cv,
+        blake3_hashes=by_library(chunk_cv),
         executor=None,
         entropy=rng.randbytes,
         rng=rng,

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealane.domain import blake3_kernel
-from sealane.domain.blake3_kernel import chunk_cv, compile_kernel
+from sealane.domain.blake3_kernel import chunk_cv, compile_kernel, digest_and_cv
 from sealane.domain.blake3_tree import ChunkHash, object_digest, reference_chunk_cv
 
 OFFICIAL_LENGTHS = (
@@ -31,9 +31,7 @@ def compiled() -> None:
 def digest_from_chunks(data: bytes, chunk_size: int) -> bytes:
     view = memoryview(data)
     pieces = [view[start : start + chunk_size] for start in range(0, len(data), chunk_size)]
-    return object_digest(
-        [ChunkHash(blake3(piece).digest(), chunk_cv(piece, index, chunk_size)) for index, piece in enumerate(pieces)]
-    )
+    return object_digest([ChunkHash(*digest_and_cv(piece, index, chunk_size)) for index, piece in enumerate(pieces)])
 
 
 @pytest.mark.parametrize("chunk_size", [1 << bits for bits in range(10, 18)])
@@ -64,6 +62,14 @@ def test_an_object_of_10_000_chunks_merges_into_the_librarys_digest() -> None:
     assert digest_from_chunks(data, 1024) == blake3(data).digest()
 
 
+@pytest.mark.parametrize("index", [0, 3])
+def test_the_digest_is_the_librarys_for_every_length_wherever_the_chunk_stands(index: int) -> None:
+    """What the client declared is compared with it: protocol.md section 4, step 3."""
+    edges = {edge + step for edge in range(0, 1 << 17, 1024) for step in (-1, 0, 1)}
+    for length in sorted({*range(1, 2_200), *OFFICIAL_LENGTHS, *edges} - {-1, *([0] if index else [])}):
+        assert digest_and_cv(PATTERN[:length], index, 1 << 17)[0] == blake3(PATTERN[:length]).digest(), length
+
+
 @pytest.mark.parametrize("length", [0, 1, 64, 65, 1023, 1024, 1025, 16 * 1024, 16 * 1024 + 1, 17 * 1024, 33 * 1024 + 7])
 def test_the_kernel_equals_the_plain_reference(length: int) -> None:
     assert chunk_cv(PATTERN[:length], 0, 65_536) == reference_chunk_cv(PATTERN[:length], 0, 65_536)
@@ -87,7 +93,20 @@ def test_any_bytes_anywhere_and_at_any_alignment_equal_the_reference(
 ) -> None:
     index = index if data else 0
     view = memoryview(bytes(offset) + data)[offset:]
-    assert chunk_cv(view, index, 1 << bits) == reference_chunk_cv(data, index, 1 << bits)
+    digest, cv = digest_and_cv(view, index, 1 << bits)
+    assert cv == reference_chunk_cv(data, index, 1 << bits)
+    assert digest == blake3(data).digest()
+
+
+def test_one_bit_anywhere_changes_both() -> None:
+    """No byte is skipped: neither in the sixteen lanes, nor behind them."""
+    data = bytearray(PATTERN[: 33 * 1024 + 7])
+    seen = {digest_and_cv(data, 1, 65_536)}
+    for at in range(0, len(data), 61):
+        data[at] ^= 1
+        seen.add(digest_and_cv(data, 1, 65_536))
+        data[at] ^= 1
+    assert len({digest for digest, _ in seen}) == len({cv for _, cv in seen}) == len(range(0, len(data), 61)) + 1
 
 
 def test_read_only_writable_and_unaligned_buffers_share_one_compiled_signature() -> None:

@@ -113,6 +113,6 @@ def test_importing_compiles_nothing_and_hashing_before_compiling_is_an_error() -
 
 
 def test_a_kernel_that_gives_a_wrong_answer_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sha256_kernel, "_START", [0] * 8)
+    monkeypatch.setattr(sha256_kernel, "START", [0] * 8)
     with pytest.raises(RuntimeError, match="wrong answers"):
         compile_kernel()

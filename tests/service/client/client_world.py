@@ -25,6 +25,7 @@ from assembly_service.receipts_client import GrpcReceiptsClient
 from assembly_service.servicer import AssemblyServicer
 from assembly_service.statistics import Statistics
 from ingest_service.app import Ingest, compose
+from ingest_service.hashing import by_library
 from ingest_service.outcome_client import GrpcOutcomeClient
 from ingest_service.servicer import register
 from ingest_service.settings import IngestSettings
@@ -176,7 +177,7 @@ class IngestReplica(Replica):
             settings,
             store=self._world.store,
             outcome=GrpcOutcomeClient(peer),
-            chunk_cv=reference_chunk_cv,
+            blake3_hashes=by_library(reference_chunk_cv),
             executor=None,
             entropy=os.urandom,
             rng=random.Random(1),

@@ -18,7 +18,7 @@ from blake3 import blake3
 from grpc import aio
 
 from ingest_service.app import Ingest, compose
-from ingest_service.hashing import ChunkCv
+from ingest_service.hashing import Blake3Hashes, by_library
 from ingest_service.outcome_client import GrpcOutcomeClient
 from ingest_service.servicer import register
 from ingest_service.sessions import OutcomeClient
@@ -149,7 +149,7 @@ async def running(
     tenant: str = "default",
     seed: int = 1,
     max_message_bytes: int = 64 * KIB,
-    chunk_cv: ChunkCv = reference_chunk_cv,
+    blake3_hashes: Blake3Hashes = by_library(reference_chunk_cv),  # noqa: B008 - a function
     report: Callable[[], Any] = lambda: None,
     batches: Sha256Batches | None = None,
     identity: Identity | None = None,
@@ -165,7 +165,7 @@ async def running(
             with_settings,
             store=store,
             outcome=GrpcOutcomeClient(to_peer) if outcome is None else outcome,
-            chunk_cv=chunk_cv,
+            blake3_hashes=blake3_hashes,
             executor=None,
             entropy=os.urandom,
             rng=random.Random(seed),

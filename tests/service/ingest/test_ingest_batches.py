@@ -1,4 +1,4 @@
-"""Ingest on a processor without SHA extensions: the chunks of several streams hashed together."""
+"""The SHA-256 of several streams' chunks, computed together."""
 
 from __future__ import annotations
 

@@ -48,12 +48,12 @@ async def test_two_replicas_store_one_object_whose_parts_complete_to_the_bytes_s
     s3: S3Store, plain_s3: Minio, bucket: str
 ) -> None:
     """With the limits and the kernel of production: the store refuses to complete parts below 5 MiB."""
-    from sealane.domain.blake3_kernel import chunk_cv, compile_kernel
+    from sealane.domain.blake3_kernel import compile_kernel, digest_and_cv
 
     compile_kernel()
     data = random.Random(10).randbytes(2 * 8 * MiB + 33)
     pieces = chunks_of(data, 8 * MiB)
-    production: dict[str, Any] = {"limits": Limits(), "chunk_cv": chunk_cv, "memory_budget": 32 * MiB}
+    production: dict[str, Any] = {"limits": Limits(), "blake3_hashes": digest_and_cv, "memory_budget": 32 * MiB}
     production["max_message_bytes"] = MAX_FRAME_MESSAGE_BYTES
     async with running(s3, **production) as one, running(s3, **production) as two:
         session = (await one.create(size=len(data), filename="f.bin", metadata={"a": "b"})).session_id
