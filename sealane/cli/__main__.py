@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import click
 
+from sealane import __version__
 from sealane.cli.exit_codes import MEANINGS, ExitCode
 from sealane.cli.failures import CommandFailed, from_sealane, report
 from sealane.domain.errors import SealaneError
@@ -76,6 +77,12 @@ Where the services are, first match wins:
   127.0.0.1:7301, :7302     the services' defaults
 
 \b
+Who you are to them (every command that asks them):
+  --token-file              SEALANE_TOKEN_FILE, or SEALANE_TOKEN
+  --tls, --ca-file          SEALANE_TLS, SEALANE_CA_FILE
+  --cert-file, --key-file   SEALANE_CERT_FILE, SEALANE_KEY_FILE
+
+\b
 Exit codes:
 {_EXIT_CODES}
 
@@ -86,6 +93,7 @@ line: {{"error": {{"reason", "code", "message", "error_id", "hint", "exit_code"}
 NO_COLOR is honoured.
 """,
 )
+@click.version_option(__version__, message="sealane %(version)s")
 def cli() -> None:
     """sealane moves large objects into S3-compatible storage, exactly once, whatever crashes.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sealane import tracing
-from sealane.cli import endpoints
+from sealane.cli import endpoints, security
 from sealane.cli.exit_codes import BY_REASON
 from sealane.cli.failures import CommandFailed
 from sealane.domain.errors import Reason
@@ -24,8 +24,9 @@ DEFAULT_TIMEOUT = 10.0
 
 
 def endpoint_options(command: F) -> F:
-    """``--ingest``, ``--assembly`` and ``--json``, which every command that asks a service has."""
+    """Where the services are, what to show them, and ``--json``: what every command that asks a service has."""
     for option in (
+        *security.OPTIONS,
         click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and a failure as JSON on stderr."),
         click.option("--assembly", metavar="HOST:PORT", help="Where assembly is; several between commas."),
         click.option("--ingest", metavar="HOST:PORT", help="Where ingest is; several between commas."),
@@ -61,9 +62,18 @@ async def connect(
     traces = os.environ.get("SEALANE_TRACES_ENDPOINT", "")
     policy = BackoffPolicy(cap_seconds=5.0, patience_seconds=patience)
     try:
+        shown = security.shown(found)
         async with (
             tracing.sent_to(traces, service="sealane-cli"),
-            Client(found.ingest, found.assembly, timeout=timeout, backoff=policy) as client,
+            Client(
+                found.ingest,
+                found.assembly,
+                tls=shown.tls,
+                token=shown.token,
+                plaintext=shown.plaintext,
+                timeout=timeout,
+                backoff=policy,
+            ) as client,
         ):
             yield client
     except (GaveUp, PeerUnavailable) as error:

@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     STORE_REFUSED = 7
     FINDINGS = 8
     QUOTA = 9
+    DENIED = 10
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -36,6 +37,7 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.STORE_REFUSED: "the store does not give what sealane needs (doctor)",
     ExitCode.FINDINGS: "the audit found what does not fit, and did not remove it",
     ExitCode.QUOTA: "a quota of your tenant is used up: waiting alone does not help",
+    ExitCode.DENIED: "the service does not know you, or you may not do this",
     ExitCode.INTERRUPTED: "interrupted; an upload can be resumed",
 }
 
@@ -53,8 +55,8 @@ BY_REASON: Mapping[Reason, tuple[str, ExitCode]] = {
     Reason.INVALID_SIZE: _INVALID,
     Reason.INVALID_PAGE_TOKEN: _INVALID,
     Reason.INVALID_OBJECT_KEY: _INVALID,
-    Reason.UNAUTHENTICATED: ("UNAUTHENTICATED", ExitCode.FAILED),
-    Reason.PERMISSION_DENIED: ("PERMISSION_DENIED", ExitCode.FAILED),
+    Reason.UNAUTHENTICATED: ("UNAUTHENTICATED", ExitCode.DENIED),
+    Reason.PERMISSION_DENIED: ("PERMISSION_DENIED", ExitCode.DENIED),
     Reason.SESSION_NOT_FOUND: ("NOT_FOUND", ExitCode.NOT_FOUND),
     Reason.CHUNK_CORRUPT: ("ABORTED", ExitCode.CORRUPT),
     Reason.CHUNK_NEEDED: ("ABORTED", ExitCode.UNAVAILABLE),

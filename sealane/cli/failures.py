@@ -14,6 +14,8 @@ from sealane.domain.errors import GenerationMismatch, KeyCooling, QuotaExceeded,
 
 _ERROR_ID = re.compile(r"\berror_id=(\S+)")
 _NEXT: Mapping[Reason, str] = {
+    Reason.UNAUTHENTICATED: "--token-file (SEALANE_TOKEN_FILE) or --cert-file says who you are; a token may expire.",
+    Reason.PERMISSION_DENIED: "Whoever runs the service grants roles (docs/security.md).",
     Reason.SESSION_NOT_FOUND: "`sealane ls` lists your sessions; a finished one that was aborted or expired is purged.",
     Reason.COVERAGE_INCOMPLETE: "`sealane put` with the same file sends what is missing and commits.",
     Reason.SESSION_NOT_COMMITTED: "`sealane status SESSION` says how far it has come.",

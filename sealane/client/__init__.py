@@ -11,6 +11,7 @@ from sealane.client import errors
 from sealane.client.api import Client
 from sealane.client.audit import AuditCount, AuditFinding, AuditKind, AuditSummary
 from sealane.client.backoff import BackoffPolicy
+from sealane.client.credentials import Token
 from sealane.client.errors import ClientClosed, GaveUp, SealaneError, SessionMismatch, SourceChanged
 from sealane.client.journal import Journal, JournalEntry, default_directory
 from sealane.client.progress import Phase, Progress, ProgressCallback
@@ -36,6 +37,7 @@ from sealane.domain.chunks import ChunkRange, Receipt
 from sealane.domain.coverage import Coverage, PrefixDigest
 from sealane.domain.states import SessionState
 from sealane.domain.views import CommittedObject, KeyHolder
+from sealane.rpc.client_tls import ClientTls as Tls
 
 __all__ = [
     "AuditCount",
@@ -73,6 +75,8 @@ __all__ = [
     "SourceChanged",
     "StreamOptions",
     "SyncClient",
+    "Tls",
+    "Token",
     "UploadResult",
     "UploadSource",
     "VerifiedObject",

@@ -13,7 +13,8 @@ import grpc
 
 from sealane.client.assembly_calls import AssemblyCalls
 from sealane.client.backoff import BackoffPolicy
-from sealane.client.connections import Connections, Metadata
+from sealane.client.connections import Connections
+from sealane.client.credentials import Credentials, Metadata, Token, stays_here
 from sealane.client.errors import ClientClosed, DeadlineExceeded
 from sealane.client.ingest_calls import IngestCalls
 from sealane.client.progress import ProgressCallback
@@ -23,6 +24,7 @@ from sealane.client.streams import StreamOptions
 from sealane.client.upload import JournalChoice, Uploader
 from sealane.client.upload_request import UploadRequest
 from sealane.domain.ids import Entropy
+from sealane.rpc.client_tls import ClientTls
 
 DEFAULT_INGEST = "127.0.0.1:7301"
 DEFAULT_ASSEMBLY = "127.0.0.1:7302"
@@ -32,10 +34,15 @@ MiB = 1 << 20
 class Client(IngestCalls, AssemblyCalls):
     """A client of both services. Use it as an async context manager, on one event loop, from any number of tasks.
 
-    ``ingest`` and ``assembly`` are gRPC targets: ``host:port``, ``dns:///name:port``, ``ipv4:a:1,b:2``. ``metadata``
-    goes with every call (a bearer token, say); ``credentials`` switch TLS on. ``backoff`` says how long to go on
-    without progress. ``max_memory`` bounds, in bytes, what one upload from an iterator or a pipe buffers (at least
-    three chunks); other sources buffer 2 × parallel + 1 chunks. ``rng`` and ``entropy`` are for simulations.
+    ``ingest`` and ``assembly`` are gRPC targets: ``host:port``, ``dns:///name:port``, ``ipv4:a:1,b:2``.
+
+    ``tls`` switches TLS on: ``Tls()`` trusts the system's authorities, and its files are read again when they change
+    (``credentials`` are gRPC's own, in its place). ``token`` is a bearer token, a Path to a file with one, or a
+    callable; without TLS it leaves this machine only with ``plaintext``. ``metadata`` goes with every call.
+
+    ``backoff`` says how long to go on without progress. ``max_memory`` bounds, in bytes, what one upload from an
+    iterator or a pipe buffers (at least three chunks); other sources buffer 2 × parallel + 1 chunks. ``rng`` and
+    ``entropy`` are for simulations.
 
     Every method raises :class:`~sealane.domain.errors.SealaneError`: the class that the server raised.
     """
@@ -46,6 +53,9 @@ class Client(IngestCalls, AssemblyCalls):
         assembly: str = DEFAULT_ASSEMBLY,
         *,
         credentials: grpc.ChannelCredentials | None = None,
+        tls: ClientTls | None = None,
+        token: Token | None = None,
+        plaintext: bool = False,
         metadata: Metadata = (),
         timeout: float = 60.0,
         backoff: BackoffPolicy = BackoffPolicy(),  # noqa: B008 - frozen
@@ -54,12 +64,19 @@ class Client(IngestCalls, AssemblyCalls):
         entropy: Entropy = os.urandom,  # noqa: TID251 - the composition root of a client's process
         environment: Mapping[str, str] | None = None,
     ) -> None:
+        if token is not None and tls is None and credentials is None and not plaintext:
+            _meant_for(ingest, assembly)
         self._timeout = timeout
         self._uploads: set[asyncio.Task[UploadResult]] = set()
         self._entropy = entropy
         rng = rng or random.Random(int.from_bytes(entropy(8), "big"))  # noqa: S311 - jitter, not a secret
         self._connections = Connections(
-            ingest, assembly, credentials=credentials, metadata=metadata, policy=backoff, rng=rng
+            ingest,
+            assembly,
+            tls=tls or credentials,
+            credentials=Credentials(metadata, token),
+            policy=backoff,
+            rng=rng,
         )
         self._uploader = Uploader(
             self._connections,
@@ -176,3 +193,12 @@ class Client(IngestCalls, AssemblyCalls):
             if caller is not None and caller.cancelling():
                 raise
             raise ClientClosed() from None
+
+
+def _meant_for(*targets: str) -> None:
+    """ValueError where a token would go over a network that can be listened to."""
+    for target in targets:
+        if not stays_here(target):
+            raise ValueError(
+                f"the token would go to {target} without TLS: give tls=, or plaintext=True where a mesh protects it"
+            )

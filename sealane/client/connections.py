@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar
 
@@ -16,9 +16,11 @@ from grpc import aio
 
 from sealane import spans
 from sealane.client.backoff import Backoff, BackoffPolicy
+from sealane.client.credentials import Credentials, Metadata
 from sealane.client.errors import ClientClosed, DeadlineExceeded, SealaneError, is_transient, translate
 from sealane.client.stream_call import UploadStream
 from sealane.rpc.channel import channel
+from sealane.rpc.client_tls import ClientTls
 from sealane.rpc.status import REQUEST_ID_KEY
 from sealane.v1 import assembly_service_pb2_grpc, ingest_service_pb2, ingest_service_pb2_grpc
 
@@ -27,8 +29,6 @@ T = TypeVar("T")
 _UPLOAD_CHUNKS = "/sealane.v1.IngestService/UploadChunks"
 ATTEMPT_SECONDS = 30.0
 """The longest one try of a unary call waits for its answer."""
-
-Metadata = Sequence[tuple[str, str]]
 
 
 class Connections:
@@ -39,15 +39,15 @@ class Connections:
         ingest: str,
         assembly: str,
         *,
-        credentials: grpc.ChannelCredentials | None,
-        metadata: Metadata,
+        tls: grpc.ChannelCredentials | ClientTls | None,
+        credentials: Credentials,
         policy: BackoffPolicy,
         rng: random.Random,
     ) -> None:
         self.ingest_target = ingest
         self._assembly_target = assembly
-        self._credentials = credentials
-        self._metadata = tuple(metadata)
+        self._tls = tls
+        self.credentials = credentials
         self._policy = policy
         self._rng = rng
         self._closed = asyncio.Event()
@@ -64,7 +64,7 @@ class Connections:
         """
         self._check_open()
         if self._ingest is None:
-            self._ingest_channel = channel(self.ingest_target, credentials=self._credentials)
+            self._ingest_channel = channel(self.ingest_target, credentials=self._tls)
             self._ingest = ingest_service_pb2_grpc.IngestServiceStub(self._ingest_channel)  # type: ignore[no-untyped-call]  # generated
         return self._ingest
 
@@ -73,18 +73,20 @@ class Connections:
         """The generated stub of assembly."""
         self._check_open()
         if self._assembly is None:
-            self._assembly_channel = channel(self._assembly_target, credentials=self._credentials)
+            self._assembly_channel = channel(self._assembly_target, credentials=self._tls)
             self._assembly = assembly_service_pb2_grpc.AssemblyServiceStub(self._assembly_channel)  # type: ignore[no-untyped-call]  # generated
         return self._assembly
 
-    def upload_stream(self, lane: int, *, seconds: float, stall_seconds: float, request_id: str) -> UploadStream:
-        """A new UploadChunks call on connection ``lane``."""
+    def upload_stream(
+        self, lane: int, *, seconds: float, stall_seconds: float, request_id: str, metadata: Metadata = ()
+    ) -> UploadStream:
+        """A new UploadChunks call on connection ``lane``, with the credentials' ``metadata``."""
         opener = self._lane(lane).stream_unary(
             _UPLOAD_CHUNKS,
             request_serializer=None,
             response_deserializer=ingest_service_pb2.UploadChunksResponse.FromString,
         )
-        metadata = (*self._with(request_id), *spans.headers())  # no interceptor sees a request stream
+        metadata = (*_with(metadata, request_id), *spans.headers())  # no interceptor sees a request stream
         return UploadStream(opener(timeout=seconds, metadata=metadata), stall_seconds=stall_seconds)
 
     def backoff(self) -> Backoff:
@@ -110,14 +112,19 @@ class Connections:
         loop = asyncio.get_running_loop()
         until = None if timeout is None else loop.time() + timeout
         backoff = self.backoff()
+        renewed = False
         while True:
             self._check_open()
+            metadata = _with(await self.credentials.metadata(), request_id)
             seconds = attempt_seconds if until is None else min(attempt_seconds, max(0.001, until - loop.time()))
             try:
                 with self._cut_by_close(), spans.span(_name(request), kind="call"):
-                    return await call(request, timeout=seconds, metadata=self._with(request_id))
+                    return await call(request, timeout=seconds, metadata=metadata)
             except grpc.RpcError as raised:
                 error = translate(raised)
+            if not renewed and self.credentials.may_be_renewed(error):
+                renewed = True
+                continue
             if not is_transient(error):
                 raise error
             pause = backoff.next_pause(error)
@@ -139,8 +146,9 @@ class Connections:
         """The messages of one server stream, which may take ``seconds`` in all, and ``stall_seconds`` for each
         (DeadlineExceeded). Errors are ours; nothing is retried.
         """
+        metadata = _with(await self.credentials.metadata(), request_id)
         with spans.span(_name(request), kind="call"):  # its beginning alone: a generator's block is not its own
-            messages = call(request, timeout=seconds, metadata=self._with(request_id))
+            messages = call(request, timeout=seconds, metadata=metadata)
         each = aiter(messages)
         try:
             while True:
@@ -221,13 +229,14 @@ class Connections:
     def _lane(self, lane: int) -> aio.Channel:
         self._check_open()
         while len(self._lanes) <= lane:
-            self._lanes.append(channel(self.ingest_target, credentials=self._credentials, own_connection=True))
+            self._lanes.append(channel(self.ingest_target, credentials=self._tls, own_connection=True))
         return self._lanes[lane]
-
-    def _with(self, request_id: str) -> Metadata:
-        return (*self._metadata, (REQUEST_ID_KEY, request_id)) if request_id else self._metadata
 
 
 def _name(request: object) -> str:
     """The method that takes this message."""
     return f"client.{type(request).__name__.removesuffix('Request')}"
+
+
+def _with(metadata: Metadata, request_id: str) -> Metadata:
+    return (*metadata, (REQUEST_ID_KEY, request_id)) if request_id else metadata

@@ -90,6 +90,7 @@ class IngestCalls(Calls):
         """
         request = ingest_service_pb2.WatchSessionRequest(session_id=wire_id(session_id))
         backoff = self._connections.backoff()
+        shown = False
         while True:
             try:
                 async with aclosing(
@@ -97,14 +98,17 @@ class IngestCalls(Calls):
                 ) as messages:
                     async for message in messages:
                         backoff.progress()
+                        shown = True
                         session = session_from_proto(message.session)
                         yield session
                         if session.state.final:
                             return
                 raise PeerUnavailable("The watch ended before the session did.", retry_after=0.0)
             except SealaneError as error:
-                if not is_transient(error):
+                renewed = shown and self._connections.credentials.may_be_renewed(error)
+                if not renewed and not is_transient(error):
                     raise
+                shown = False
                 await self._connections.pause(backoff.next_pause(error))
 
     async def stream_receipts(self, session_id: str) -> AsyncGenerator[Receipt, None]:

@@ -144,6 +144,8 @@ class Lanes:
         self._coverage = coverage
         self._reread = reread
         rate = options.max_bytes_per_second
+        self._unauthenticated = 0
+        """Streams that were refused as unauthenticated since the last acknowledgement."""
         self._rate_limit = None if rate is None else RateLimit(rate)
 
     async def run(self, lane: int, queue: asyncio.Queue[Chunk | None], *, forced: bool = False) -> None:
@@ -188,6 +190,7 @@ class Lanes:
             seconds=options.seconds(self._ledger.chunk_size),
             stall_seconds=options.stall_seconds,
             request_id=self._request_id,
+            metadata=await self._connections.credentials.metadata(),
         )
         self._ledger.streams += 1
         flight = _Flight()
@@ -249,6 +252,7 @@ class Lanes:
     def _acknowledge(self, chunk: Chunk, backoff: Backoff, *, landed: int = 0) -> None:
         self._let_go(chunk)
         self._ledger.store(chunk.index, landed=landed)
+        self._unauthenticated = 0
         backoff.progress()
 
     def _let_go(self, chunk: Chunk) -> None:
@@ -268,6 +272,11 @@ class Lanes:
                 self._ledger.corrupt[each.index] += 1
                 if self._ledger.corrupt[each.index] > MAX_CORRUPT:
                     raise error
+        elif self._connections.credentials.may_be_renewed(error):
+            # A token may expire under a stream: the next one is opened with a newer one. More than that is a refusal.
+            self._unauthenticated += 1
+            if self._unauthenticated > self._options.parallel:
+                raise error
         elif not is_transient(error):
             raise error
 

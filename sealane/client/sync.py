@@ -17,13 +17,14 @@ import grpc
 
 from sealane.client.api import DEFAULT_ASSEMBLY, DEFAULT_INGEST, Client, MiB
 from sealane.client.backoff import BackoffPolicy
-from sealane.client.connections import Metadata
+from sealane.client.credentials import Metadata, Token
 from sealane.client.progress import ProgressCallback
 from sealane.client.results import UploadResult
 from sealane.client.source import UploadSource
 from sealane.client.streams import StreamOptions
 from sealane.client.sync_calls import SyncCalls
 from sealane.domain.ids import Entropy
+from sealane.rpc.client_tls import ClientTls
 
 
 class SyncClient(SyncCalls):
@@ -38,6 +39,9 @@ class SyncClient(SyncCalls):
         assembly: str = DEFAULT_ASSEMBLY,
         *,
         credentials: grpc.ChannelCredentials | None = None,
+        tls: ClientTls | None = None,
+        token: Token | None = None,
+        plaintext: bool = False,
         metadata: Metadata = (),
         timeout: float = 60.0,
         backoff: BackoffPolicy = BackoffPolicy(),  # noqa: B008 - frozen
@@ -51,6 +55,9 @@ class SyncClient(SyncCalls):
             ingest,
             assembly,
             credentials=credentials,
+            tls=tls,
+            token=token,
+            plaintext=plaintext,
             metadata=metadata,
             timeout=timeout,
             backoff=backoff,

@@ -14,6 +14,7 @@ from grpc import aio
 
 from sealane.client.backoff import BackoffPolicy
 from sealane.client.connections import Connections
+from sealane.client.credentials import Credentials
 from sealane.client.errors import ChunkConflict, DeadlineExceeded, PeerUnavailable, SealaneError, translate
 from sealane.client.stream_call import StreamEnded, UploadStream
 from sealane.rpc.status import to_status
@@ -36,7 +37,7 @@ async def stream_to(behaviour: Behaviour) -> AsyncIterator[Callable[..., UploadS
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     connections = Connections(
-        address, address, credentials=None, metadata=(), policy=BackoffPolicy(), rng=random.Random(1)
+        address, address, tls=None, credentials=Credentials((), None), policy=BackoffPolicy(), rng=random.Random(1)
     )
     try:
         yield lambda stall=20.0: connections.upload_stream(0, seconds=30, stall_seconds=stall, request_id="r")
