@@ -46,11 +46,12 @@ class Modes:
 
 
 def identity_of(
-    settings: IdentitySettings, tenant: Tenant, now: Callable[[], datetime]
+    settings: IdentitySettings, tenant: Tenant, now: Callable[[], datetime], every: float
 ) -> tuple[Identity, list[Coroutine[Any, Any, None]]]:
     """The identity, and what must run beside the server to keep it up to date. OSError, ValueError of its files.
 
-    ``now`` is the store's clock: tokens expire by the same one as everything else, though a replica's be a day off.
+    Files are looked at ``every`` so many seconds. ``now`` is the store's clock: tokens expire by the same one as
+    everything else, though a replica's own be a day off.
     """
     modes = settings.identity_modes
     if modes == {"static"}:
@@ -59,7 +60,7 @@ def identity_of(
     identities = None
     if settings.identities_file is not None:
         identities = Reloaded("identities", [settings.identities_file], parse)
-        beside.append(identities.watch())
+        beside.append(identities.watch(every))
     jwt = None
     if "jwt" in modes:
         keys = _keys(settings)

@@ -16,6 +16,7 @@ from sealane.logs import get_logger
 from sealane.rpc.identity import Identity
 from sealane.rpc.identity_modes import identity_of
 from sealane.rpc.peer import PeerMetadata, peer_channel, peer_metadata
+from sealane.rpc.reloaded import LOOK_SECONDS
 from sealane.rpc.tls import ServerTls, TlsFiles
 
 _log = get_logger(__name__)
@@ -32,13 +33,16 @@ class Security:
     background: tuple[Coroutine[Any, Any, None], ...]
 
 
-def security(settings: CommonSettings, now: Callable[[], datetime]) -> Security:
-    """``now`` is the store's clock. OSError, ValueError of the files, though the settings found them good."""
-    identity, background = identity_of(settings, ids.tenant(settings.tenant), now)
+def security(settings: CommonSettings, now: Callable[[], datetime], *, every: float = LOOK_SECONDS) -> Security:
+    """``now`` is the store's clock; files are looked at ``every`` so many seconds.
+
+    OSError, ValueError of the files, though the settings found them good.
+    """
+    identity, background = identity_of(settings, ids.tenant(settings.tenant), now, every)
     tls = None
     if settings.tls_cert_file is not None and settings.tls_key_file is not None:
         tls = ServerTls(TlsFiles(settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file))
-        background.append(tls.watch())
+        background.append(tls.watch(every))
     if settings.identity_modes == {"static"} and not is_loopback(settings.listen.rpartition(":")[0]):
         _log.warning(
             "everybody_is_one_tenant", tenant=settings.tenant, listen=settings.listen, setting="SEALANE_IDENTITY"
