@@ -26,6 +26,7 @@ from assembly_service.servicer import AssemblyServicer
 from assembly_service.settings import AssemblySettings
 from assembly_service.statistics import Statistics
 from ingest_service.app import compose
+from ingest_service.hashing import by_library
 from ingest_service.outcome_client import GrpcOutcomeClient
 from ingest_service.servicer import register
 from ingest_service.settings import IngestSettings
@@ -198,7 +199,7 @@ async def _ingest(world: Secured, stack: AsyncExitStack, settings: IngestSetting
         settings,
         store=world.store,
         outcome=GrpcOutcomeClient(made.peer, made.peer_metadata),
-        chunk_cv=reference_chunk_cv,
+        blake3_hashes=by_library(reference_chunk_cv),
         executor=None,
         entropy=os.urandom,
         rng=random.Random(1),
