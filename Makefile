@@ -22,6 +22,7 @@ E2E_READY    := $(STAMPS)/e2e
 MUTATION_READY := $(STAMPS)/mutation
 FUZZ_READY   := $(STAMPS)/fuzz
 K8S_READY    := $(STAMPS)/k8s
+PROMTOOL     := $(BIN)/promtool
 
 .PHONY: help
 help: ## Show this list
@@ -44,12 +45,16 @@ $(STAMPS)/sealane: pyproject.toml $(RUN_READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Prometheus' own checker: that of the PATH, or unpacked from Debian's package; no root needed.
+$(PROMTOOL): deploy/prometheus/get_promtool.sh $(VENV)/pyvenv.cfg
+	@bash deploy/prometheus/get_promtool.sh $(BIN)
+
 .PHONY: setup
 setup: $(STAMPS)/sealane ## Make the virtual environment with everything to run sealane
 	@echo "Ready: $(BIN)/sealane --help"
 
 .PHONY: setup-dev
-setup-dev: setup $(TEST_READY) $(LINT_READY) $(PROTOS_READY) $(E2E_READY) $(K8S_READY) ## The same with everything to work on it
+setup-dev: setup $(TEST_READY) $(LINT_READY) $(PROTOS_READY) $(E2E_READY) $(K8S_READY) $(PROMTOOL) ## The same with everything to work on it
 
 .PHONY: lock
 lock: ## Renew requirements/*.lock from pyproject.toml
@@ -69,8 +74,8 @@ dev: $(STAMPS)/sealane ## A store and both services on this machine, until Ctrl-
 # --- checks ---
 
 .PHONY: test
-test: $(STAMPS)/sealane $(TEST_READY) $(LINT_READY) $(PROTOS_READY) $(E2E_READY) $(K8S_READY) ## Everything that must hold: lint, types, protos, manifests, all tests (< 10 min)
-	@$(MAKE) --no-print-directory lint type check-protos k8s-check image-lint
+test: $(STAMPS)/sealane $(TEST_READY) $(LINT_READY) $(PROTOS_READY) $(E2E_READY) $(K8S_READY) $(PROMTOOL) ## Everything that must hold: lint, types, protos, manifests, alerts, all tests (< 10 min)
+	@$(MAKE) --no-print-directory lint type check-protos k8s-check image-lint promcheck
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-quick
@@ -128,6 +133,7 @@ release-wire: check-protos ## Freeze the wire as a release's: VERSION=0.2.0 (CON
 docs: $(STAMPS)/sealane ## Make the tables in docs/ and the cluster's settings file anew
 	@$(BIN)/python docs/settings_table.py
 	@$(BIN)/python docs/metrics_table.py
+	@$(BIN)/python deploy/grafana/make_dashboard.py
 
 .PHONY: k8s-check
 k8s-check: $(STAMPS)/sealane $(K8S_READY) ## Build the kustomize base and overlays, validate every manifest
@@ -137,6 +143,13 @@ k8s-check: $(STAMPS)/sealane $(K8S_READY) ## Build the kustomize base and overla
 image-lint: $(K8S_READY) ## hadolint for the Dockerfile, the Compose Specification's schema for the compose file
 	@$(BIN)/hadolint deploy/docker/Dockerfile
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
+
+.PHONY: promtool
+promtool: $(PROMTOOL) ## Get promtool
+
+.PHONY: promcheck
+promcheck: $(STAMPS)/sealane $(TEST_READY) $(PROMTOOL) ## promtool: alert rules and their tests, the dashboard's queries, the metrics
+	@$(BIN)/python deploy/prometheus/check.py
 
 # --- break it ---
 

@@ -85,6 +85,8 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
             return EXIT_FAILED
         secured = security(settings, port.now)
         stack.push_async_callback(secured.peer.close)
+        if (tls := secured.tls) is not None:
+            metrics.certificate(lambda: tls.not_after)
         assembly = Assembly.on(
             RetryingStore(port, rng=rng, policy=policy),
             GrpcReceiptsClient(secured.peer, timeout=settings.receipts_timeout, metadata=secured.peer_metadata),

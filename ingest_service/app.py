@@ -201,6 +201,8 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
         blake3_hashes, batches = await asyncio.get_running_loop().run_in_executor(executor, _load_kernels, executor)
         secured = security(settings, store.now)
         stack.push_async_callback(secured.peer.close)
+        if (tls := secured.tls) is not None:
+            metrics.certificate(lambda: tls.not_after)
         ingest = compose(
             settings,
             store=store,

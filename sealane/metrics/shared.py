@@ -75,6 +75,11 @@ DRAIN_LEFT = Family(
     "gauge",
     "While draining: how long calls in hand still have before they are cut off.",
 )
+CERTIFICATE = Family(
+    "sealane_certificate_not_after_timestamp_seconds",
+    "gauge",
+    "When the certificate that this replica serves with ends. No series without TLS.",
+)
 ALARMS = Family(
     "sealane_alarms_total",
     "counter",
@@ -92,7 +97,7 @@ LAG = Family(
 
 SHARED = (
     *(BUILD, RPCS, RPC_SECONDS, RPCS_NOW, RPC_ERRORS, STORE_CALLS, STORE_SECONDS, QUEUE_SECONDS, READY, CONDITION),
-    *(STORE_REACHABLE, GUARANTEE, DRAINING, DRAIN_LEFT, ALARMS, LOG_LINES, LAG),
+    *(STORE_REACHABLE, GUARANTEE, DRAINING, DRAIN_LEFT, CERTIFICATE, ALARMS, LOG_LINES, LAG),
 )
 
 
@@ -127,6 +132,10 @@ class SharedMetrics:
         CONDITION.read(self.registry, lambda: [((name,), 1.0) for name in readiness.unmet])
         STORE_REACHABLE.read(self.registry, one(lambda: float(STORE not in readiness.unmet)))
         GUARANTEE.read(self.registry, verdicts)
+
+    def certificate(self, not_after: Callable[[], float]) -> None:
+        """When TLS is on: the end of what is served now, which a reload moves."""
+        CERTIFICATE.read(self.registry, one(not_after))
 
     def rpc_ended(self, method: str, code: str, seconds: float) -> None:
         """A call of ``Method`` ended."""

@@ -50,6 +50,11 @@ class ServerTls:
             self._served.configuration, self._fetch, self._files.client_ca is not None
         )
 
+    @property
+    def not_after(self) -> float:
+        """When the newest certificate that was loaded ends: seconds since 1970."""
+        return self._loaded.value.certificate.not_valid_after_utc.timestamp()
+
     async def watch(self, every: float = LOOK_SECONDS) -> None:
         """Look for new files until cancelled."""
         await self._loaded.watch(every)

@@ -6,10 +6,13 @@ import base64
 import os
 import secrets
 import signal
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPException
+from pathlib import Path
 
 import grpc
 import pytest
@@ -20,6 +23,7 @@ from otlp_collector import SentSpan
 from watched_services import Watched, until, watched_services
 
 from sealane.dev.seaweed import SeaweedFS
+from sealane.dev.service import Kind
 
 pytestmark = [pytest.mark.e2e, pytest.mark.real_store, pytest.mark.timeout(300)]
 
@@ -110,6 +114,18 @@ def test_a_method_that_does_not_exist_makes_no_series(watched: Watched) -> None:
 def test_metrics_are_not_on_the_port_of_grpc_and_grpc_is_not_on_theirs(watched: Watched) -> None:
     with pytest.raises((HTTPException, urllib.error.URLError, OSError)):
         urllib.request.urlopen(f"http://{watched.ingest.address}/metrics", timeout=10).read()
+
+
+@pytest.mark.parametrize("kind", ["ingest", "assembly"])
+def test_promtool_has_nothing_to_say_of_what_a_service_tells(watched: Watched, session: str, kind: Kind) -> None:
+    promtool = Path(sys.executable).parent / "promtool"
+    assert promtool.exists(), "make promtool"  # a check that is not made is not passed
+    text = watched.scrape(kind).encode()
+    done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    bad = text.replace(b"sealane_rpcs_total", b"sealane_rpcs")
+    told = subprocess.run([promtool, "check", "metrics"], input=bad, capture_output=True, timeout=60, check=False)
+    assert told.returncode == 3, "promtool would have said so"
 
 
 # --- traces ---
