@@ -61,7 +61,7 @@ def _several(given: argparse.Namespace) -> int:
     print("faults: " + ", ".join(f"{kind} {count}" for kind, count in sorted(tally.fired.items())))
     print("sessions: " + ", ".join(f"{outcome} {count}" for outcome, count in sorted(tally.outcomes.items())))
     print(f"violations: {len(tally.violations)}")
-    for seed, text in sorted(tally.violations):
+    for seed, text in sorted(tally.violations)[:20]:
         print(f"  make simulate SEED={seed}   {text.splitlines()[0][:200]}")
     if given.record:
         if tally.seeds == given.n:

@@ -34,6 +34,8 @@ def judge(model: Model, call: Call, code: grpc.StatusCode, trailers: Any, answer
         said = error.reason.value
         if said in _REFUSED and session:
             model.refused(session, said)
+        elif said == "OBJECT_CORRUPT":
+            model.violate("I4", f"{session} is answered as corrupt at rest")
         elif said in _WHILE_OPEN and session and call.name in {"CommitSession", "VerifySession"}:
             listed = [at for child in call.children for at, op, _ in child.landings if op == "list_objects"]
             model.still_open(session, said, max(listed, default=0.0))
@@ -57,9 +59,7 @@ def _success(model: Model, call: Call, session: str, answer: bytes) -> None:
             if outcome.HasField("committed_object"):
                 model.committed(session, comparable(committed_from_proto(outcome.committed_object)))
         case "GetSession":
-            shown = ingest_service_pb2.GetSessionResponse.FromString(answer).session
-            if shown.state in _GONE:
-                model.refused(session, _GONE[shown.state])
+            _shown(model, session, ingest_service_pb2.GetSessionResponse.FromString(answer).session)
         case "UploadChunks":
             listed = max((at for at, op, _ in call.landings if op == "list_objects"), default=0.0)
             model.taken(session, listed)
@@ -68,6 +68,24 @@ def _success(model: Model, call: Call, session: str, answer: bytes) -> None:
 
 
 _IN_COMMON = [each.name for each in fields(CommittedObject) if each.name != "replayed"]
+
+
+def judge_message(model: Model, call: Call, message: bytes) -> None:
+    """Hold one message of an answer stream against the model."""
+    match call.name:
+        case "WatchSession":
+            _shown(model, _session_of(call), ingest_service_pb2.WatchSessionResponse.FromString(message).session)
+        case "VerifyObject":
+            progress = assembly_service_pb2.VerifyObjectResponse.FromString(message)
+            if progress.blake3:
+                model.proved(_session_of(call), progress.blake3, progress.size)
+
+
+def _shown(model: Model, session: str, shown: session_pb2.Session) -> None:
+    if shown.state in _GONE:
+        model.refused(session, _GONE[shown.state])
+    elif shown.state == session_pb2.SESSION_STATE_COMMITTED:
+        model.shown_committed(session)
 
 
 def comparable(committed: CommittedObject) -> tuple[object, ...]:
@@ -85,6 +103,8 @@ def _session_of(call: Call) -> SessionId | str:
 
 _REQUESTS: dict[str, Any] = {
     "GetSession": ingest_service_pb2.GetSessionRequest,
+    "WatchSession": ingest_service_pb2.WatchSessionRequest,
+    "VerifyObject": assembly_service_pb2.VerifyObjectRequest,
     "StreamReceipts": ingest_service_pb2.StreamReceiptsRequest,
     "VerifySession": assembly_service_pb2.VerifySessionRequest,
     "CommitSession": assembly_service_pb2.CommitSessionRequest,

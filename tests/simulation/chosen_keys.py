@@ -8,13 +8,14 @@ from sealane.domain.claims import ClaimRecord
 from sealane.store import keys
 
 if TYPE_CHECKING:
-    from tests.simulation.model import Model, SessionFacts
+    from tests.simulation.facts import SessionFacts
+    from tests.simulation.steps import StoreSteps
 
 
 class ChosenKeys:
     """What the model knows of keys that callers chose."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: StoreSteps) -> None:
         self._model = model
         self.claims: dict[str, dict[int, str]] = {}
         """Log -> number -> session."""
@@ -89,7 +90,7 @@ class ChosenKeys:
         return self._model.owner_of(facts.record.key)
 
 
-def _log(model: Model, facts: SessionFacts) -> str:
+def _log(model: StoreSteps, facts: SessionFacts) -> str:
     found = keys.parse_claim_key(keys.claim(model.tenant, facts.record.chosen_key, 1))
     assert found is not None
     return found.log

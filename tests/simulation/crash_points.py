@@ -17,7 +17,7 @@ from typing import Any
 from sealane.client.errors import SessionNotFound
 from sealane.domain.decision import Outcome
 from sealane.domain.records import DoneRecord
-from tests.simulation.plan import CHUNK, SessionPlan
+from tests.simulation.plans import CHUNK, SessionPlan
 from tests.simulation.scenes import (
     EXPIRED,
     FORGOTTEN,

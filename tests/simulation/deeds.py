@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sealane.client import BackoffPolicy, Client, StreamOptions
 from sealane.client.errors import SealaneError
-from tests.simulation.plan import CHUNK, Deed
+from tests.simulation.plans import CHUNK, Deed
 from tests.simulation.virtual_loop import Process
 
 if TYPE_CHECKING:
@@ -263,6 +263,29 @@ async def poll(actor: Actor) -> None:
         await asyncio.sleep(actor.rng.choice((0.05, 0.5, 60.0)) * actor.rng.random())
 
 
+async def watch(actor: Actor) -> None:
+    """Until its final state, or for as long as the deed has."""
+    session_id = await actor.find()
+    if session_id is not None:
+        async for _ in actor.client.watch_session(session_id):
+            pass
+
+
+async def prove(actor: Actor) -> None:
+    """The object read back and hashed, once it is committed; sometimes much later."""
+    session_id = await actor.find()
+    for _ in range(actor.rng.choice((1, 2, 3))):
+        if session_id is None:
+            return
+        try:
+            proved = await actor.client.verify_object(session_id)
+        except SealaneError as error:
+            actor.world.failed(actor, error)
+        else:
+            actor.world.model.proved(session_id, proved.blake3, proved.size)
+        await asyncio.sleep(actor.rng.choice((0.2, 1.0, 60.0)) * actor.rng.random())
+
+
 DEEDS: dict[str, Callable[[Actor], Coroutine[Any, Any, None]]] = {
     "upload": upload,
     "create_and_upload": create_and_upload,
@@ -276,4 +299,6 @@ DEEDS: dict[str, Callable[[Actor], Coroutine[Any, Any, None]]] = {
     "abort": abort,
     "remove": remove,
     "poll": poll,
+    "watch": watch,
+    "prove": prove,
 }

@@ -202,7 +202,7 @@ def _copy() -> Path:
 
 def _seeds_until_found(scratch: Path, most: int, first: int) -> tuple[int | None, str]:
     """(Seeds until a violation, what it was); None if there was none."""
-    step = 100
+    step = 250
     for start in range(first, first + most, step):
         done = subprocess.run(
             [sys.executable, "-m", "tests.simulation", "--jobs", "1", "--start", str(start), "-n", str(step)],

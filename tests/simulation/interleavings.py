@@ -14,7 +14,7 @@ from typing import Any
 
 from sealane.client.errors import SealaneError
 from tests.simulation.deeds import Actor
-from tests.simulation.plan import CHUNK, SessionPlan
+from tests.simulation.plans import CHUNK, SessionPlan
 from tests.simulation.scenes import (
     EXPIRED,
     FORGOTTEN,

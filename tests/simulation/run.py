@@ -24,7 +24,8 @@ from sealane.domain.claims import ClaimRecord
 from sealane.domain.decision import Decision
 from sealane.domain.records import MultipartRecord, SessionRecord
 from sealane.store import session_records
-from tests.simulation.plan import Plan, make
+from tests.simulation.plan import make
+from tests.simulation.plans import Plan
 from tests.simulation.world import Violation, World
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from sealane.client.stream_call import StreamEnded
 from tests.simulation import ending
 from tests.simulation.deeds import Actor
 from tests.simulation.faults import StoreFault
-from tests.simulation.plan import CHUNK, Deed, Plan, SessionPlan
+from tests.simulation.plans import CHUNK, Deed, Plan, SessionPlan
 from tests.simulation.world import World
 
 PATIENT = 400.0

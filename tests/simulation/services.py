@@ -27,7 +27,7 @@ from sealane.rpc.identity import StaticIdentity
 from sealane.rpc.interceptors import CallInterceptor
 from sealane.store.backoff import RetryBudget, RetryPolicy
 from sealane.store.retry import RetryingStore
-from tests.simulation.plan import CHUNK
+from tests.simulation.plans import CHUNK
 from tests.simulation.store import ProcessStore
 from tests.simulation.virtual_loop import Process
 from tests.simulation.wire import ServerEnd
@@ -52,6 +52,8 @@ INGEST: Any = IngestSettings.model_construct(
     chunk_store_seconds=120.0,
     parts_in_flight=2,
     outcome_seconds=2.0,
+    watch_seconds=4.0,
+    watch_heartbeat_seconds=60.0,
 )
 ASSEMBLY: Any = AssemblySettings.model_construct(s3_endpoint="http://simulated")
 POLICY = RetryPolicy()

@@ -58,7 +58,7 @@ class UploadCall(Call):
 
     def _pass_on(self) -> None:
         message = self._on_the_way.popleft()
-        if not self._ended and not self._cut_off():
+        if self.end is not None and not self._ended and not self._cut_off():
             self.messages.put(message)
 
     def _half_closed(self) -> None:

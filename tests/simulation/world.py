@@ -22,7 +22,7 @@ from tests.simulation.calls import Call, Context
 from tests.simulation.deeds import Actor
 from tests.simulation.faults import FaultBook
 from tests.simulation.model import Model
-from tests.simulation.plan import CHUNK, REPLICAS, Deed, Fate, NetFault, Plan
+from tests.simulation.plans import CHUNK, REPLICAS, Deed, Fate, NetFault, Plan
 from tests.simulation.trace import Trace
 from tests.simulation.virtual_loop import Halted, Loop, Process, Stuck
 from tests.simulation.wire import Network
@@ -132,7 +132,8 @@ class World:
             self.tell(call.end.process.name, f"{call.name} of {call.client.name}", said)
 
     def told(self, call: Call, message: bytes) -> None:
-        """A message of an answer stream leaves a server."""
+        """A message of an answer stream leaves a server: what it says must be true already."""
+        answers.judge_message(self.model, call, message)
 
     def succeeded(self, actor: Actor, session: str, committed: CommittedObject) -> None:
         """A client holds a success in its hands."""

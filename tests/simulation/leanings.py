@@ -1,0 +1,165 @@
+"""Where some seeds lean: situations in which one guard of the protocol is the last, and which chance seldom makes.
+
+Each takes a plan and gives it the deeds and faults that lead there; what else goes wrong in it stays, or a part of it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+from tests.simulation.faults import StoreFault
+from tests.simulation.plans import CHUNK, Deed, Plan, SessionPlan
+
+SHARE = 0.3
+"""How many seeds lean anywhere."""
+
+
+def _deed(rng: random.Random, kind: str, start: float = 0.0, seconds: float = 400.0) -> Deed:
+    return Deed(kind, 0, start + 0.2 * rng.random(), seconds, rng.choice((1, 2)), rng.choice((1, 2, 4)))
+
+
+def _own(rng: random.Random, plan: Plan, *, chunks: int = 2) -> Plan:
+    """One session at a key of its own, of that many chunks."""
+    size = max(0, chunks - 1) * CHUNK + rng.choice((1, 100, CHUNK)) if chunks else 0
+    return replace(plan, sessions=(SessionPlan(size, rng.random() < 0.5, 60, rng.randrange(3)),), deeds=())
+
+
+def _fault(
+    op: str, part: str, kind: str, seconds: float = 0.0, *, nth: int = 1, times: int = 1, who: str = ""
+) -> StoreFault:
+    return StoreFault(who, op, part, nth, times, kind, seconds)
+
+
+def purged_meanwhile(rng: random.Random, plan: Plan) -> Plan:
+    """Somebody stands still, or a write is late, until others have given the session up and purged it."""
+    plan = replace(_own(rng, plan, chunks=rng.choice((0, 1, 2))), pace=rng.choice((20.0, 60.0)))
+    op, part = rng.choice(
+        (
+            *(("put", "/decision.json"), ("put", "/decision.json"), ("put", "/done.json"), ("put", "/multipart.json")),
+            *(("complete_multipart", ""), ("get", "/session.json"), ("get", "/decision.json"), ("upload_part", "")),
+        )
+    )
+    kind = "pause_before" if op == "get" else rng.choice(("late", "pause_before", "slow"))
+    nth, who = rng.choice((1, 1, 2, 3)), rng.choice(("", "assembly-0", "assembly-1"))
+    return replace(
+        plan,
+        deeds=(
+            _deed(rng, "create_and_upload"),
+            _deed(rng, "abort", rng.choice((0.3, 1.0, 20.0))),
+            _deed(rng, "commit", rng.choice((0.1, 1.0))),
+            *(_deed(rng, kind, 260.0 * rng.random()) for kind in rng.sample(("poll", "commit", "watch"), 2)),
+        ),
+        faults=(_fault(op, part, kind, rng.uniform(150.0, 890.0), nth=nth, who=who), *plan.faults[:2]),
+        storms=(),
+    )
+
+
+def done_unheard(rng: random.Random, plan: Plan) -> Plan:
+    """CompleteMultipartUpload has its effect and nobody hears of it, or it comes after somebody has looked."""
+    plan = _own(rng, plan)
+    faults = [
+        _fault(
+            "complete_multipart",
+            "",
+            rng.choice(("lost", "error200", "late", "slow_answer")),
+            rng.choice((0.05, 0.5, 2.0, 8.0)),
+            times=rng.choice((1, 2)),
+        ),
+        _fault(
+            "head",
+            "/by-session/",
+            rng.choice(("refused", "slow", "slow_answer", "throttled")),
+            rng.uniform(0.1, 3.0),
+            nth=rng.choice((1, 2, 3)),
+            times=rng.choice((1, 2)),
+        ),
+    ]
+    if rng.random() < 0.5:
+        faults.append(
+            _fault("complete_multipart", "", rng.choice(("crash_after", "slow")), rng.choice((0.2, 2.0)), nth=2)
+        )
+    commits = tuple(_deed(rng, "commit", rng.choice((0.05, 0.1, 0.3, 1.0))) for _ in range(rng.choice((1, 2, 3))))
+    return replace(
+        plan, deeds=(_deed(rng, "create_and_upload"), *commits), faults=(*faults, *plan.faults[:1]), storms=()
+    )
+
+
+def sealed_slowly(rng: random.Random, plan: Plan) -> Plan:
+    """The decision is there and the object not yet, while somebody sends other bytes."""
+    plan = _own(rng, plan)
+    slow = _fault(
+        "complete_multipart",
+        "",
+        rng.choice(("slow", "refused", "throttled", "late")),
+        rng.uniform(2.0, 40.0),
+        times=rng.choice((1, 3, 5)),
+    )
+    rogues = tuple(_deed(rng, "rogue", rng.choice((0.2, 0.5, 1.0, 3.0))) for _ in range(rng.choice((1, 2))))
+    return replace(
+        plan,
+        deeds=(_deed(rng, "create_and_upload"), *rogues, _deed(rng, "commit", rng.choice((0.5, 3.0, 20.0)))),
+        faults=(slow, *plan.faults[:1]),
+        storms=(),
+    )
+
+
+def risen(rng: random.Random, plan: Plan) -> Plan:
+    """The first PUT of session.json is unknown, and lands when the session may long be gone."""
+    plan = replace(_own(rng, plan, chunks=rng.choice((0, 1))), pace=20.0)
+    return replace(
+        plan,
+        deeds=(_deed(rng, "create_and_upload"), _deed(rng, "abort", rng.choice((0.2, 0.6, 2.0)))),
+        faults=(_fault("put", "/session.json", "late", rng.uniform(300.0, 890.0)), *plan.faults[:1]),
+        storms=(),
+        fates=plan.fates[:1],
+    )
+
+
+def aborted_early(rng: random.Random, plan: Plan) -> Plan:
+    """An abort is answered long before it happens, and the session is given up meanwhile."""
+    plan = replace(_own(rng, plan, chunks=rng.choice((1, 2, 3))), pace=20.0)
+    early = _fault("abort_multipart", "", "early_abort", rng.uniform(150.0, 600.0), times=rng.choice((1, 1, 2, 5)))
+    return replace(
+        plan,
+        deeds=(
+            _deed(rng, "leave"),
+            _deed(rng, rng.choice(("abort", "abort", "remove", "poll")), rng.choice((0.2, 1.0))),
+        ),
+        faults=(early, *plan.faults[:1]),
+        storms=(),
+        fates=plan.fates[:1],
+    )
+
+
+def unnamed(rng: random.Random, plan: Plan) -> Plan:
+    """An upload is open and multipart.json not there yet, while the sweeper looks at all uploads."""
+    plan = replace(_own(rng, plan, chunks=rng.choice((1, 2))), pace=rng.choice((3.0, 8.0)))
+    kind = rng.choice(("slow", "late", "pause_before"))
+    return replace(
+        plan,
+        deeds=(_deed(rng, rng.choice(("create_and_upload", "resume_later", "stream"))), _deed(rng, "twin", 1.0)),
+        faults=(
+            _fault("put", "/multipart.json", kind, rng.uniform(5.0, 50.0), times=rng.choice((1, 2))),
+            *plan.faults[:1],
+        ),
+        storms=(),
+        fates=plan.fates[:1],
+    )
+
+
+LEANINGS: tuple[Callable[[random.Random, Plan], Plan], ...] = (
+    purged_meanwhile,
+    purged_meanwhile,
+    done_unheard,
+    sealed_slowly,
+    risen,
+    aborted_early,
+    unnamed,
+)
+
+
+def lean(rng: random.Random, plan: Plan) -> Plan:
+    """``plan``, or what it becomes where it leans somewhere."""
+    return rng.choice(LEANINGS)(rng, plan) if rng.random() < SHARE else plan
