@@ -197,6 +197,10 @@ bench: $(STAMPS)/sealane $(TEST_READY) ## All measurements, as ratios in one run
 	@mkdir -p bench/results
 	@$(BIN)/python -m bench all --json bench/results/$$(date -u +%Y%m%dT%H%M%SZ).json
 
+.PHONY: overload
+overload: $(STAMPS)/sealane $(TEST_READY) ## Ten times the load that fits: memory, goodput, and every tenant's share (SECONDS=30, JSON=file)
+	@GRPC_VERBOSITY=NONE $(BIN)/python -m bench.overload $(if $(SECONDS),--seconds $(SECONDS)) $(if $(JSON),--json $(JSON))
+
 .PHONY: clean
 clean: ## Remove what the commands above made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info bench/results
