@@ -151,6 +151,10 @@ promtool: $(PROMTOOL) ## Get promtool
 promcheck: $(STAMPS)/sealane $(TEST_READY) $(PROMTOOL) ## promtool: alert rules and their tests, the dashboard's queries, the metrics
 	@$(BIN)/python deploy/prometheus/check.py
 
+.PHONY: image-check
+image-check: $(STAMPS)/sealane $(TEST_READY) $(K8S_READY) ## The Dockerfile's steps and what they made, run as its user on a read-only root (Linux, root)
+	@$(BIN)/python deploy/docker/image_check.py
+
 # --- break it ---
 
 .PHONY: chaos

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from deploy.kubernetes.environment import config_maps, given, settings_from
+from deploy.kubernetes.environment import settings_from, started_with
 from deploy.kubernetes.workloads import Manifest, ours
 from ingest_service.app import LAST_UPLOADS_SECONDS
 from ingest_service.settings import IngestSettings
@@ -15,7 +15,7 @@ from ingest_service.settings import IngestSettings
 MiB = 1 << 20
 UNITS = {"": 1, "Ki": 1 << 10, "Mi": MiB, "Gi": 1 << 30, "k": 10**3, "M": 10**6, "G": 10**9}
 ASSEMBLY_BYTES = 400 * MiB
-"""The most that an assembly may hold (docs/operations.md, Size)."""
+"""100 MiB, and 25 commits of 10,000 chunks at once, 12 MiB each (docs/operations.md, Size)."""
 LEAST_ROOM, MOST_ROOM = 1.1, 1.5
 """The limit over what the process may hold: the kernel's buffers of its sockets count, too; more is waste."""
 ENDING_SECONDS = 5.0
@@ -32,10 +32,9 @@ def quantity(text: str) -> int:
 
 def derived_faults(manifests: list[Manifest]) -> Iterator[str]:
     """Where a number of a Deployment is not what its settings ask for."""
-    maps = config_maps(manifests)
     for service, deployment, container in ours(manifests):
         try:
-            settings = settings_from(service, given(container, maps))
+            settings = settings_from(service, started_with(deployment, container, manifests))
             requested, limit = (quantity(container["resources"][what]["memory"]) for what in ("requests", "limits"))
         except (ValidationError, KeyError):
             continue  # other rules tell

@@ -14,6 +14,7 @@ from unittest import mock
 from pydantic import ValidationError
 
 from assembly_service.settings import AssemblySettings
+from deploy.kubernetes.mounts import file_faults, with_files
 from deploy.kubernetes.workloads import Manifest, ours
 from ingest_service.settings import IngestSettings
 from sealane.config import CommonSettings
@@ -76,13 +77,19 @@ def value_faults(service: str, environment: Mapping[str, str]) -> Iterator[str]:
             yield f"{service}: {'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg']}"
 
 
+def started_with(deployment: Manifest, container: Manifest, manifests: list[Manifest]) -> dict[str, str]:
+    """The container's environment, each file that it names at a place where it can be read here."""
+    environment = given(container, config_maps(manifests))
+    return with_files(environment, deployment["spec"]["template"]["spec"], container, manifests)
+
+
 def environment_faults(manifests: list[Manifest]) -> Iterator[str]:
     """Of both services, as the manifests start them."""
-    maps = config_maps(manifests)
-    for service, _, container in ours(manifests):
-        environment = given(container, maps)
+    for service, deployment, container in ours(manifests):
+        environment = given(container, config_maps(manifests))
         yield from name_faults(service, environment)
-        yield from value_faults(service, environment)
+        yield from file_faults(environment, deployment["spec"]["template"]["spec"], container, manifests)
+        yield from value_faults(service, started_with(deployment, container, manifests))
 
 
 def unplaced(env_file: Path, manifests: list[Manifest]) -> Iterator[str]:

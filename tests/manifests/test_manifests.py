@@ -41,16 +41,21 @@ def test_a_setting_without_a_place_is_a_fault(prod: Manifests, tmp_path: Path) -
 
 
 def put(manifest: Manifest, path: str, value: object) -> None:
-    """Set ``value`` at a dotted path; None takes away what is there."""
+    """Set ``value`` at a dotted path; None takes away what is there. A list's item goes by its number, or its name."""
+
+    def step(place: Any, word: str) -> Any:
+        if not isinstance(place, list):
+            return word
+        return int(word) if word.isdigit() else [item["name"] for item in place].index(word)
+
     *way, last = path.split(".")
     place: Any = manifest
-    for name in way:
-        place = place[int(name)] if isinstance(place, list) else place[name]
-    key: Any = int(last) if isinstance(place, list) else last
+    for word in way:
+        place = place[step(place, word)]
     if value is None:
-        del place[key]
+        del place[step(place, last)]
     else:
-        place[key] = value
+        place[step(place, last)] = value
 
 
 def rules(manifests: Manifests) -> list[str]:
@@ -95,9 +100,14 @@ INGEST = ("Deployment", "sealane-ingest")
         (("NetworkPolicy", "sealane-assembly"), "spec.egress", [{}], "assembly: Egress is open to any pod"),
         (("Namespace", "sealane"), "metadata.labels", {}, "no namespace that enforces"),
         (("Service", "sealane-ingest"), "metadata.namespace", "default", "is in another namespace"),
-        (INGEST, f"{CONTAINER}.env.0.name", "SEALANE_LISTENS", "SEALANE_LISTENS is no setting"),
-        (INGEST, f"{CONTAINER}.env.0.name", "SEALANE_SWEEP_INTERVAL", "SEALANE_SWEEP_INTERVAL is no setting"),
-        (INGEST, f"{CONTAINER}.env.0.value", "everywhere", "expected host:port"),
+        (INGEST, f"{CONTAINER}.env.SEALANE_LISTEN.name", "SEALANE_LISTENS", "SEALANE_LISTENS is no setting"),
+        (
+            INGEST,
+            f"{CONTAINER}.env.SEALANE_LISTEN.name",
+            "SEALANE_SWEEP_INTERVAL",
+            "SEALANE_SWEEP_INTERVAL is no setting",
+        ),
+        (INGEST, f"{CONTAINER}.env.SEALANE_LISTEN.value", "everywhere", "expected host:port"),
         (INGEST, f"{CONTAINER}.resources.limits.memory", "512Mi", "ingest: memory limit 512 MiB"),
         (INGEST, f"{CONTAINER}.resources.limits.memory", "4Gi", "ingest: memory limit 4096 MiB"),
         (INGEST, f"{CONTAINER}.resources.requests.memory", "128Mi", "memory request is not its limit"),
@@ -138,6 +148,32 @@ def test_a_projected_token_is_for_sealane_alone_and_short_lived(
     pod = one(prod, *INGEST)["spec"]["template"]["spec"]
     pod.setdefault("volumes", []).append({"name": "t", "projected": {"sources": [{"serviceAccountToken": token}]}})
     assert any(said in fault for fault in rules(prod))
+
+
+@pytest.mark.parametrize("name", ["tls", "token", "identity"])
+def test_a_file_that_no_volume_brings_is_a_fault(prod: Manifests, one: One, name: str) -> None:
+    """The service would end with code 78 in every pod, and the roll would hang."""
+    container = one(prod, *INGEST)["spec"]["template"]["spec"]["containers"][0]
+    container["volumeMounts"] = [mount for mount in container["volumeMounts"] if mount["name"] != name]
+    assert any("no volume brings /" in fault for fault in rules(prod))
+
+
+def test_a_config_maps_file_is_read_as_the_service_would(prod: Manifests, one: One) -> None:
+    """A role that does not exist, and a file of another name."""
+    data = one(prod, "ConfigMap", "sealane-identities")["data"]
+    data["identities.toml"] = data["identities.toml"].replace('"uploader"', '"uploadr"')
+    assert any("SEALANE_IDENTITIES_FILE" in fault for fault in rules(prod))
+    del data["identities.toml"]
+    assert any("no volume brings /etc/sealane/identity/identities.toml" in fault for fault in rules(prod))
+
+
+def test_prod_listens_with_tls_and_knows_its_callers(prod: Manifests, one: One) -> None:
+    """Nothing is reached from other machines in plaintext, and nobody is let in for being there."""
+    (settings,) = [m["data"] for m in prod if m["kind"] == "ConfigMap" and "SEALANE_IDENTITY" in m["data"]]
+    assert (settings["SEALANE_PLAINTEXT"], settings["SEALANE_IDENTITY"]) == ("false", "jwt")
+    container = one(prod, *INGEST)["spec"]["template"]["spec"]["containers"][0]
+    container["env"] = [v for v in container["env"] if not v["name"].startswith("SEALANE_TLS_")]
+    assert any("is reached from other machines, without TLS" in fault for fault in rules(prod))
 
 
 def test_a_secret_in_a_config_map_is_refused(prod: Manifests) -> None:
