@@ -76,8 +76,9 @@ class Reloaded(Generic[T]):
             await asyncio.to_thread(self.look)
 
     def _keep(self, signature: Signature, error: Exception) -> None:
-        again, self._broken = signature == self._broken, signature
-        if again and not self._alarmed:
+        if signature != self._broken:
+            self._broken, self._alarmed = signature, False
+        elif not self._alarmed:
             self._alarmed = True
             files = [str(path) for path in self._paths]
             self._log.error(

@@ -11,6 +11,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,11 @@ def commit_request(session: str, kind: Any = assembly_pb.CommitSessionRequest) -
     return kind(session_id=session, chunk_count=len(CHUNKS), size=len(CONTENT), blake3=blake3(CONTENT).digest())
 
 
+def wall_clock() -> datetime:
+    """Certificates are good until a real day; the simulated store lives in a year of its own."""
+    return datetime.now(UTC)
+
+
 def log_into(lines: list[Any]) -> None:
     """Every logger's lines, whatever the level."""
     capture = structlog.testing.LogCapture()
@@ -193,7 +199,7 @@ async def _serve(stack: AsyncExitStack, settings: Any, register_on: Any, made: A
 
 
 async def _ingest(world: Secured, stack: AsyncExitStack, settings: IngestSettings) -> None:
-    made = security(settings, world.store.now, every=0.005)
+    made = security(settings, wall_clock, every=0.005)
     stack.push_async_callback(made.peer.close)
     ingest = compose(
         settings,
@@ -211,7 +217,7 @@ async def _ingest(world: Secured, stack: AsyncExitStack, settings: IngestSetting
 
 
 async def _assembly(world: Secured, stack: AsyncExitStack, settings: AssemblySettings) -> None:
-    made = security(settings, world.store.now, every=0.005)
+    made = security(settings, wall_clock, every=0.005)
     stack.push_async_callback(made.peer.close)
     assembly = Assembly.on(
         RetryingStore(world.store, rng=random.Random(2)),
