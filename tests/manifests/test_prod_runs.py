@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from minio import Minio
 
@@ -24,6 +25,7 @@ from deploy.kubernetes.workloads import ours
 from sealane.dev.ports import free_ports
 from sealane.dev.seaweed import SeaweedFS
 from sealane.dev.service import Service
+from sealane.v1 import ingest_service_pb2, ingest_service_pb2_grpc
 from tests.authority import Authority
 from tests.unit.jwt_issuer import Issuer
 
@@ -92,8 +94,8 @@ def cluster(seaweed: SeaweedFS, plain_s3: Minio, tmp_path_factory: pytest.TempPa
     plain_s3.make_bucket("prod")
     authority, issuer = Authority(folder / "authority"), Issuer()
     made = Cluster({}, folder, issuer, settings["SEALANE_JWT_ISSUER"])
-    grpc, health = free_ports(2), free_ports(2)
-    ports = dict(zip(("ingest", "assembly"), zip(grpc, health, strict=True), strict=True))
+    calls, health = free_ports(2), free_ports(2)
+    ports = dict(zip(("ingest", "assembly"), zip(calls, health, strict=True), strict=True))
     for service, deployment, container in ours(manifests):
         pod = deployment["spec"]["template"]["spec"]
         other = "assembly" if service == "ingest" else "ingest"
@@ -147,6 +149,18 @@ def cluster(seaweed: SeaweedFS, plain_s3: Minio, tmp_path_factory: pytest.TempPa
         plain_s3.remove_bucket("prod")  # SeaweedFS removes what is in it, too
 
 
+def ingest_asks_assembly(cluster: Cluster) -> None:
+    """What became of a session that is open: nobody but assembly knows."""
+    authority = grpc.ssl_channel_credentials((cluster.folder / "authority" / "ca.pem").read_bytes())
+    address = f"localhost:{cluster.services['ingest'].address.rpartition(':')[2]}"
+    metadata = [("authorization", f"Bearer {cluster.token(RENDERER).read_text(encoding='ascii')}")]
+    with grpc.secure_channel(address, authority) as channel:
+        stub: Any = ingest_service_pb2_grpc.IngestServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+        created = stub.CreateSession(ingest_service_pb2.CreateSessionRequest(), metadata=metadata, timeout=20.0)
+        request = ingest_service_pb2.GetSessionRequest(session_id=created.session.session_id)
+        assert not stub.GetSession(request, metadata=metadata, timeout=20.0).session.outcome_unavailable
+
+
 def test_a_client_with_its_pods_token_uploads_into_its_namespaces_tenant(cluster: Cluster, plain_s3: Minio) -> None:
     """Through both services, each of which has asked the other with a token of its own, over TLS."""
     file = cluster.folder / "file.bin"
@@ -160,6 +174,7 @@ def test_a_client_with_its_pods_token_uploads_into_its_namespaces_tenant(cluster
     answer.close()
     status = cluster.sealane("status", json.loads(put.stdout)["session_id"], token=cluster.token(RENDERER))
     assert json.loads(status.stdout)["state"] == "COMMITTED"
+    ingest_asks_assembly(cluster)
     asked = {(line["method"].rpartition("/")[2], line["subject"], line["code"]) for line in cluster.rpcs()}
     service = "system:serviceaccount:sealane:sealane-"
     assert {("GetCommit", f"{service}ingest", "OK"), ("StreamReceipts", f"{service}assembly", "OK")} <= asked
