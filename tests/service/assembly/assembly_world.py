@@ -20,6 +20,7 @@ from blake3 import blake3
 from assembly_service.assembly import Assembly
 from assembly_service.patrol import Pace
 from assembly_service.retention import Retention
+from assembly_service.statistics import Statistics
 from sealane.domain.blake3_tree import reference_chunk_cv
 from sealane.domain.chunks import Receipt
 from sealane.domain.claims import VACANT, ClaimRecord, Precondition
@@ -242,6 +243,7 @@ class World:
         retention: Retention = RETENTION,
         pace: Pace | None = None,
         limits: Limits = LIMITS,
+        statistics: Statistics | None = None,
     ) -> Replica:
         store = SimulatedStore(self.bucket, faults=faults, latency=latency, skew=skew)
         receipts = ReceiptsOfStore(SimulatedStore(self.bucket, latency=latency))
@@ -255,6 +257,7 @@ class World:
             limits=limits,
             retention=retention,
             pace=pace,
+            statistics=statistics,
         )
         return Replica(assembly, store, receipts, events)
 

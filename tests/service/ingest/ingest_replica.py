@@ -24,6 +24,7 @@ from ingest_service.servicer import register
 from ingest_service.sessions import OutcomeClient
 from ingest_service.settings import IngestSettings
 from ingest_service.sha256_batches import Sha256Batches
+from ingest_service.statistics import Statistics
 from sealane.client.stream_call import StreamEnded, UploadStream
 from sealane.domain.blake3_tree import reference_chunk_cv
 from sealane.domain.errors import SealaneError
@@ -154,6 +155,7 @@ async def running(
     batches: Sha256Batches | None = None,
     identity: Identity | None = None,
     quotas: Quotas | None = None,
+    statistics: Statistics | None = None,
     **values: Any,
 ) -> AsyncIterator[Replica]:
     """A replica on ``store`` (default: a simulated one of its own), until the block ends. Assembly is at ``peer``."""
@@ -173,6 +175,7 @@ async def running(
             report=report,
             batches=batches,
             quotas=quotas,
+            statistics=statistics,
         )
         server = aio.server(
             interceptors=server_interceptors(
