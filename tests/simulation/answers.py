@@ -11,6 +11,7 @@ from sealane.domain.ids import SessionId
 from sealane.domain.views import CommittedObject
 from sealane.rpc.convert import committed_from_proto
 from sealane.rpc.status import from_rpc_error
+from sealane.store import keys
 from sealane.v1 import assembly_service_pb2, ingest_service_pb2, session_pb2
 from tests.simulation.calls import Call
 from tests.simulation.model import Model
@@ -63,8 +64,10 @@ def _success(model: Model, call: Call, session: str, answer: bytes) -> None:
         case "UploadChunks":
             listed = max((at for at, op, _ in call.landings if op == "list_objects"), default=0.0)
             model.taken(session, listed)
+            sent = model.sending.get(call.client.name)
+            looked = max((at for at, op, key in call.landings if key.endswith(keys.DECISION)), default=0.0)
             for chunk in ingest_service_pb2.UploadChunksResponse.FromString(answer).chunks:
-                model.acknowledged(session, chunk.chunk_index, model.sending.get(call.client.name))
+                model.acknowledged(session, chunk.chunk_index, sent, looked)
 
 
 _IN_COMMON = [each.name for each in fields(CommittedObject) if each.name != "replayed"]

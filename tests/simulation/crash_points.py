@@ -17,6 +17,7 @@ from typing import Any
 from sealane.client.errors import SessionNotFound
 from sealane.domain.decision import Outcome
 from sealane.domain.records import DoneRecord
+from tests.simulation.by_hand import store_chunks
 from tests.simulation.plans import CHUNK, SessionPlan
 from tests.simulation.scenes import (
     EXPIRED,
@@ -28,7 +29,6 @@ from tests.simulation.scenes import (
     plan,
     ready,
     session_of,
-    store_chunks,
     sweep,
 )
 from tests.simulation.world import Violation

@@ -35,6 +35,9 @@ class SessionFacts:
     may_be_lost: bool = False
     """The store was told to lose its upload, or a client has sent other bytes for a chunk."""
 
+    sent_other_bytes: bool = False
+    """A client has sent other bytes for a chunk."""
+
     delete_asked: bool = False
     """A client has asked for its deletion."""
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sealane.client.errors import SealaneError
-from tests.simulation.deeds import Actor
+from tests.simulation.actor import Actor
+from tests.simulation.by_hand import store_chunks
 from tests.simulation.plans import CHUNK, SessionPlan
 from tests.simulation.scenes import (
     EXPIRED,
@@ -24,7 +25,6 @@ from tests.simulation.scenes import (
     plan,
     ready,
     session_of,
-    store_chunks,
     sweep,
 )
 from tests.simulation.virtual_loop import Process
@@ -157,7 +157,8 @@ async def _commit_other_chunk(duel: Duel) -> tuple[Work, Work]:
     """The last chunk by two replicas, with other bytes."""
     _, session = await ready(duel, chunks=[0])
     a, b = _of(duel, "a"), _of(duel, "b")
-    duel.model.sessions[session].may_be_lost = True
+    facts = duel.model.sessions[session]
+    facts.may_be_lost = facts.sent_other_bytes = True
     return a.send(session), store_chunks(b, session, [1], other=True)
 
 

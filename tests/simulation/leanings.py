@@ -96,7 +96,8 @@ def sealed_slowly(rng: random.Random, plan: Plan) -> Plan:
         rng.uniform(2.0, 40.0),
         times=rng.choice((1, 3, 5)),
     )
-    rogues = tuple(_deed(rng, "rogue", rng.choice((0.2, 0.5, 1.0, 3.0))) for _ in range(rng.choice((1, 2))))
+    starts = [rng.choice((0.2, 0.5, 1.0, 3.0)) for _ in range(rng.choice((1, 2, 3)))]
+    rogues = tuple(_deed(rng, rng.choice(("rogue", "intrude", "intrude")), start) for start in starts)
     return replace(
         plan,
         deeds=(_deed(rng, "create_and_upload"), *rogues, _deed(rng, "commit", rng.choice((0.5, 3.0, 20.0)))),

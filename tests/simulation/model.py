@@ -13,6 +13,8 @@ from sealane.domain.records import DoneRecord
 from sealane.store import keys
 from tests.simulation.steps import StoreSteps
 
+_GIVEN_UP = {"SESSION_ABORTED": Outcome.ABORT, "SESSION_EXPIRED": Outcome.EXPIRE}
+
 
 class Model(StoreSteps):
     """What servers say, against the facts: by the time an answer leaves, it must be true."""
@@ -33,6 +35,9 @@ class Model(StoreSteps):
             return  # no caller made a tombstone, and none is told of it
         if reason == "SESSION_NOT_FOUND" and facts.alive and not facts.deleted:
             self.violate("I8", f"{facts.id} is answered as not found, and session.json is there")
+        given_up = _GIVEN_UP.get(reason)
+        if given_up is not None and facts.outcome is not given_up:
+            self.violate("I8", f"{facts.id} is answered {reason}, and its decision was {facts.outcome}")
         if facts.deleted:
             return
         if self._object_of(facts) is not None:
@@ -59,15 +64,16 @@ class Model(StoreSteps):
         if facts.outcome in {Outcome.ABORT, Outcome.EXPIRE} and facts.decided < looked:
             self.violate("I8", f"{facts.id}: chunks are acknowledged after its {facts.outcome}")
 
-    def acknowledged(self, session: str, index: int, content: bytes | None) -> None:
-        """A chunk of ``content`` is answered as stored."""
+    def acknowledged(self, session: str, index: int, content: bytes | None, looked: float) -> None:
+        """A chunk of ``content`` is answered as stored, by a server that looked for a decision at ``looked``."""
         facts = self.sessions.get(session)
         if facts is None or not facts.alive or content is None or facts.undone or facts.deleted:
             return
         sent = self.chunk_digest(content, index)
         if facts.decision is not None:
             parts = facts.decision.parts
-            if index >= len(parts) or parts[index].blake3 != sent:
+            excused = facts.sent_other_bytes and facts.decided >= looked  # by the client's own doing, and unknown yet
+            if not excused and (index >= len(parts) or parts[index].blake3 != sent):
                 self.violate("I5", f"{facts.id}: chunk {index} is acknowledged, and the decision has other bytes")
             return
         prefix = keys.receipts_prefix(Tenant(self._world.tenant), facts.id, index)

@@ -48,7 +48,8 @@ def _deeds(rng: random.Random, session: int) -> list[Deed]:
         ("watch", 0.12),
         ("prove", 0.12),
         ("wrong", 0.1),
-        ("rogue", 0.12),
+        ("rogue", 0.1),
+        ("intrude", 0.06),
         ("remove", 0.2),
     ):
         if rng.random() < share:

@@ -6,12 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from blake3 import blake3
-
-from sealane.client.frames import frames, header
-from sealane.client.stream_call import StreamEnded
 from tests.simulation import ending
-from tests.simulation.deeds import Actor
+from tests.simulation.actor import Actor
+from tests.simulation.by_hand import store_chunks
 from tests.simulation.faults import StoreFault
 from tests.simulation.plans import CHUNK, Deed, Plan, SessionPlan
 from tests.simulation.world import World
@@ -93,30 +90,6 @@ class Scene(World):
     def _again(self, name: str, life: int) -> None:
         if not name.startswith("client-"):
             super()._again(name, life)
-
-
-async def store_chunks(actor: Actor, session_id: str, indexes: list[int], *, other: bool = False) -> None:
-    """One stream of these chunks, by hand: no retry, no commit. ``other``: with their first byte changed."""
-    actor.world.model.sending[actor.name] = actor.content
-    call = actor.client._connections.upload_stream(0, seconds=60.0, stall_seconds=30.0, request_id="")
-    try:
-        await call.send(header(session_id))
-        for index in indexes:
-            piece = bytearray(actor.content[index * CHUNK : (index + 1) * CHUNK])
-            if other:
-                piece[0] ^= 0xFF
-                changed = bytearray(actor.content)
-                changed[index * CHUNK] ^= 0xFF
-                actor.world.model.declare(bytes(changed))
-                actor.world.model.sending[actor.name] = bytes(changed)
-            for _, message in frames(index, memoryview(piece), blake3(piece).digest(), 700):
-                await call.send(message)
-    except StreamEnded:
-        pass
-    try:
-        await call.answer()
-    finally:
-        call.cancel()
 
 
 async def ready(scene: Scene, session: int = 0, *, chunks: list[int] | None = None) -> tuple[Actor, str]:

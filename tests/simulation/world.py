@@ -17,9 +17,10 @@ from sealane.client.errors import SealaneError
 from sealane.domain.views import CommittedObject
 from sealane.store.simulated_traits import AWS, SEAWEEDFS, Dialect
 from tests.simulation import answers, ending, services
+from tests.simulation.actor import Actor
 from tests.simulation.bucket import WatchedBucket
 from tests.simulation.calls import Call, Context
-from tests.simulation.deeds import Actor
+from tests.simulation.deeds import DEEDS
 from tests.simulation.faults import FaultBook
 from tests.simulation.model import Model
 from tests.simulation.plans import CHUNK, REPLICAS, Deed, Fate, NetFault, Plan
@@ -259,7 +260,7 @@ class World:
     def _act(self, deed: Deed, name: str, life: int) -> None:
         process = self._process(name, life)
         actor = process.context.run(Actor, self, process, deed, name, life)
-        task = process.spawn(actor.run())
+        task = process.spawn(actor.run(DEEDS[deed.kind]))
         task.add_done_callback(self._ended, context=self.loop._world)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
