@@ -41,11 +41,17 @@ class Answer:
         raise AssertionError(f"no ErrorInfo in: {self.err}")
 
 
-def grpcurl(address: str, method: str, *messages: dict[str, Any], headers: Sequence[str] = ()) -> Answer:
-    """Call ``method`` ("IngestService/GetSession") by reflection; several messages are a client stream."""
+def grpcurl(
+    address: str, method: str, *messages: dict[str, Any], headers: Sequence[str] = (), ca_file: Path | None = None
+) -> Answer:
+    """Call ``method`` ("IngestService/GetSession") by reflection; several messages are a client stream.
+
+    Plaintext without ``ca_file``.
+    """
+    line = ["-plaintext"] if ca_file is None else ["-cacert", str(ca_file)]
     told = [word for header in headers for word in ("-H", header)]
     done = subprocess.run(
-        [str(PROGRAM), "-plaintext", "-max-time", "60", *told, "-d", "@", address, f"sealane.v1.{method}"],
+        [str(PROGRAM), *line, "-max-time", "60", *told, "-d", "@", address, f"sealane.v1.{method}"],
         input="\n".join(json.dumps(message) for message in messages).encode(),
         capture_output=True,
         timeout=90,

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from jwt_issuer import Issuer
 
 from ingest_service.settings import IngestSettings
 from sealane.config import load
 from tests.authority import Authority
+from tests.jwt_issuer import Issuer
 
 SECRET = "a-secret-token-of-somebody"
 

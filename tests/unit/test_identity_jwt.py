@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import OctKey, RSAKey
-from jwt_issuer import AUDIENCE, EPOCH, ISSUER, NOW, Issuer
 
 from sealane.domain.errors import PermissionDenied, SealaneError, Unauthenticated
 from sealane.rpc.identities import Identities, parse
 from sealane.rpc.identity import Caller, Role
 from sealane.rpc.identity_jwt import ALGORITHMS, JwtIdentity, JwtRules, claim
 from sealane.rpc.jwks import SigningKeys, parse_keys
+from tests.jwt_issuer import AUDIENCE, EPOCH, ISSUER, NOW, Issuer
 
 
 @pytest.fixture(scope="module")

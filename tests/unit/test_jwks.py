@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jwt_issuer import Issuer
 
 from sealane.domain.errors import PeerUnavailable, Unauthenticated
 from sealane.rpc.jwks import MAX_BYTES, SigningKeys, from_file, from_url, parse_keys
 from tests.authority import Authority
+from tests.jwt_issuer import Issuer
 
 
 @pytest.fixture(scope="module")
