@@ -18,7 +18,6 @@ from typing import Any
 import grpc
 import pytest
 from minio import Minio
-from tests.unit.jwt_issuer import Issuer
 
 from deploy.kubernetes import check, mounts
 from deploy.kubernetes.environment import config_maps, given
@@ -28,6 +27,7 @@ from sealane.dev.seaweed import SeaweedFS
 from sealane.dev.service import Service
 from sealane.v1 import ingest_service_pb2, ingest_service_pb2_grpc
 from tests.authority import Authority
+from tests.jwt_issuer import Issuer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.real_store, pytest.mark.timeout(300)]
 RENDERER = "system:serviceaccount:films:renderer"
