@@ -30,7 +30,7 @@ from sealane.rpc.server import EXIT_FAILED, serve
 from sealane.store.backoff import RetryPolicy
 from sealane.store.gate import ProbeGate
 from sealane.store.observed import ObservedStore
-from sealane.store.probe import probe
+from sealane.store.probe import LOST_AT_START, probe
 from sealane.store.retry import RetryingStore
 from sealane.store.s3 import S3Settings, S3Store
 from sealane.v1 import assembly_service_pb2
@@ -69,6 +69,8 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
         readiness,
         rng=rng,
         accept=settings.accepted_weaknesses,
+        watch_seconds=settings.store_look_seconds,
+        prove_again=lambda: probe(s3, entropy=os.urandom, only=LOST_AT_START),  # noqa: TID251 - see above
     )
     metrics.readiness(readiness, lambda: gate.report)
     quotas = Quotas(settings.default_quota)

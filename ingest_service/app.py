@@ -50,7 +50,7 @@ from sealane.store.backoff import RetryBudget, RetryPolicy
 from sealane.store.gate import ProbeGate, Report
 from sealane.store.observed import ObservedStore
 from sealane.store.port import ObjectStore
-from sealane.store.probe import probe
+from sealane.store.probe import LOST_AT_START, probe
 from sealane.store.retry import RetryingStore
 from sealane.store.s3 import S3Settings, S3Store
 from sealane.store.session_records import SessionRecords
@@ -179,6 +179,8 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
         readiness,
         rng=rng,
         accept=settings.accepted_weaknesses,
+        watch_seconds=settings.store_look_seconds,
+        prove_again=partial(probe, s3, entropy=entropy, only=LOST_AT_START),
     )
     metrics.readiness(readiness, lambda: gate.report)
     drain = asyncio.Event()

@@ -22,6 +22,9 @@ CONDITION = "store"
 _REACH_KEY = keys.PROBE + "reach"
 """Never written: a HEAD that answers 404 has been to the store and back, for the price of one lookup."""
 
+SETTLE_SECONDS = 2.0
+"""SeaweedFS 4.48 lets two conditional PUTs win in the first second after its start (protocol.md, section 2)."""
+
 _log = get_logger(__name__)
 
 
@@ -50,7 +53,8 @@ class StoreRefused(Exception):
 class ProbeGate:
     """Closed until the store is proven; :meth:`run` for as long as the process serves.
 
-    ``report`` is None until there is a verdict; ``accepted`` says whether calls may be served.
+    ``report`` is None until there is a verdict; ``accepted`` says whether calls may be served: no more while the store
+    is away, until what it may lack at its start was tried again.
     """
 
     def __init__(
@@ -65,11 +69,15 @@ class ProbeGate:
         longest_pause: float = 15.0,
         watch_seconds: float = 10.0,
         reach_timeout: float = 5.0,
+        prove_again: Callable[[], Awaitable[Report]] | None = None,
+        settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
         """``probe()`` answers a report, or raises StoreError if the store is out of reach. Times in seconds.
 
         ``accept`` names guarantees that may be missing. The pauses between probes double from ``first_pause`` to
         ``longest_pause``, with full jitter; once accepted, the store is looked for every ``watch_seconds``.
+        ``prove_again()`` answers a report on what a store may lack just after it came back (None: nothing); until it
+        has, ``settle_seconds`` after the store's first answer, nothing is accepted.
         """
         self._store = store
         self._probe = probe
@@ -80,6 +88,8 @@ class ProbeGate:
         self._longest_pause = longest_pause
         self._watch_seconds = watch_seconds
         self._reach_timeout = reach_timeout
+        self._prove_again = prove_again
+        self._settle_seconds = settle_seconds
         self.report: Report | None = None
         self.accepted = False
 
@@ -100,10 +110,7 @@ class ProbeGate:
         while True:
             try:
                 report = await self._probe()
-                refused = frozenset(report.missing) - self._accept
-                if refused:
-                    self.report = report
-                    raise StoreRefused(report, refused)
+                self._refuse(report)
                 if report.untried:  # beside an accepted weakness: the others must still be proven
                     raise OutcomeUnknown(f"out of reach while trying {', '.join(report.untried)}")
                 return report
@@ -112,6 +119,13 @@ class ProbeGate:
                 self._readiness.set(False, f"out of reach: {type(error).__name__}", of=CONDITION)
             await asyncio.sleep(self._rng.uniform(ceiling / 2, ceiling))
             ceiling = min(2 * ceiling, self._longest_pause)
+
+    def _refuse(self, report: Report) -> None:
+        """StoreRefused if it lacks what nobody accepted."""
+        refused = frozenset(report.missing) - self._accept
+        if refused:
+            self.report = report
+            raise StoreRefused(report, refused)
 
     async def _watch(self) -> None:
         """Not ready while the store does not answer. Two misses in a row: one alone may be a hiccup under load."""
@@ -127,6 +141,24 @@ class ProbeGate:
                 misses += 1
                 if misses == 2:
                     _log.warning("store_away", error=type(error).__name__, detail=error.detail)
+                    self.accepted = self._prove_again is None
                     self._readiness.set(False, f"away: {type(error).__name__}", of=CONDITION)
+            if misses == 0 and not self.accepted and not await self._proven_again():
+                misses = 2
             if misses == 0:
                 self._readiness.set(True, of=CONDITION)
+
+    async def _proven_again(self) -> bool:
+        """Whether the store that came back still gives what it must; False if it is away again. Raises StoreRefused."""
+        assert self._prove_again is not None
+        self._readiness.set(False, "back, and not proven again yet", of=CONDITION)
+        await asyncio.sleep(self._settle_seconds)
+        try:
+            report = await self._prove_again()
+        except StoreError as error:
+            _log.warning("store_away", error=type(error).__name__, detail=error.detail)
+            return False
+        self._refuse(report)
+        _log.info("store_back", guarantees={v.guarantee: v.ok for v in report.verdicts})
+        self.accepted = True
+        return True

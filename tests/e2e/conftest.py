@@ -30,7 +30,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         tmp_path_factory.mktemp("cluster"),
         ingest=2,
         assembly=2,
-        settings={"SEALANE_PROBE_PAGE_KEYS": "20"},  # tests restart them; tests/contract probe the store in full
+        # Tests restart them, and take the store away; tests/contract probe it in full.
+        settings={"SEALANE_PROBE_PAGE_KEYS": "20", "SEALANE_STORE_LOOK_SECONDS": "1"},
     )
     try:
         yield running.start()

@@ -194,10 +194,10 @@ def test_a_larger_budget_asks_for_a_larger_limit(prod: Manifests) -> None:
 
 
 def test_limits_and_grace_are_what_the_formulas_say(prod: Manifests, one: One) -> None:
-    """The sums by hand, so that the check is checked: 250 MiB + 1.1 × budget + 3 MiB a stream; drain + uploads."""
+    """The sums by hand, so that the check is checked: 250 MiB + 1.1 × (budget + 4 MiB a stream); drain + uploads."""
     pod = one(prod, *INGEST)["spec"]["template"]["spec"]
     defaults = IngestSettings.model_construct()
-    most = 250 * 2**20 + 1.1 * defaults.memory_budget + 3 * 2**20 * defaults.max_streams
+    most = 250 * 2**20 + 1.1 * (defaults.memory_budget + 4 * 2**20 * defaults.max_streams)
     assert abs(IngestSettings.model_construct().most_memory - most) < 2
     assert 1.1 <= quantity(pod["containers"][0]["resources"]["limits"]["memory"]) / most <= 1.5
     assert pod["terminationGracePeriodSeconds"] >= defaults.drain_seconds + LAST_UPLOADS_SECONDS + 5

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -35,7 +36,12 @@ class Away:
 
 
 def gate_of(
-    store: SimulatedStore, readiness: Readiness, *, accept: tuple[str, ...] = (), report: ProbeReport | None = None
+    store: SimulatedStore,
+    readiness: Readiness,
+    *,
+    accept: tuple[str, ...] = (),
+    report: ProbeReport | None = None,
+    prove_again: Callable[[], Awaitable[ProbeReport]] | None = None,
 ) -> ProbeGate:
     """With the real probe (or one that answers ``report``), and no time to lose."""
 
@@ -53,6 +59,8 @@ def gate_of(
         first_pause=0.001,
         longest_pause=0.005,
         watch_seconds=0.002,
+        prove_again=prove_again,
+        settle_seconds=0.002,
     )
 
 
@@ -152,6 +160,59 @@ async def test_a_store_that_goes_away_later_makes_the_replica_not_ready_until_it
         assert gate.accepted
         away.error = None
         await until(readiness, True)
+
+
+@pytest.mark.parametrize("weak", [False, True])
+async def test_a_store_that_comes_back_is_asked_for_r2_again_before_anything_is_accepted(weak: bool) -> None:
+    """SeaweedFS lacks it in the second after its start; a store that lacks it then for good ends the process."""
+    away, flaws = Away(), Flaws()
+    readiness = Readiness()
+    store = SimulatedStore(SimulatedBucket(flaws=flaws), faults=away)
+    asked = asyncio.Event()
+
+    async def again() -> ProbeReport:
+        asked.set()
+        assert not gate.accepted
+        assert not readiness.ready
+        return await probe(store, entropy=random.Random(3).randbytes, races=2, only=("R2",))
+
+    gate = gate_of(store, readiness, prove_again=again)
+    async with running(gate) as task:
+        await until(readiness, True)
+        away.error = OutcomeUnknown("cut")
+        await until(readiness, False)
+        assert not gate.accepted
+        store.state.flaws = dataclasses.replace(flaws, ignores_if_absent=weak)
+        away.error = None
+        if weak:
+            with pytest.raises(StoreRefused, match="R2"):
+                await task
+        else:
+            await until(readiness, True)
+            assert gate.accepted
+        assert asked.is_set()
+
+
+async def test_a_store_that_goes_again_while_it_is_proven_is_away() -> None:
+    away = Away()
+    readiness = Readiness()
+    tries = 0
+
+    async def again() -> ProbeReport:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise OutcomeUnknown("gone again")
+        return ProbeReport((), (), "", cleaned=True)
+
+    gate = gate_of(SimulatedStore(faults=away), readiness, prove_again=again)
+    async with running(gate):
+        await until(readiness, True)
+        away.error = OutcomeUnknown("cut")
+        await until(readiness, False)
+        away.error = None
+        await until(readiness, True)
+    assert tries == 3
 
 
 async def test_one_miss_alone_is_no_outage() -> None:
