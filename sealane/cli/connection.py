@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -59,7 +60,7 @@ async def connect(
     from sealane.client.errors import GaveUp, PeerUnavailable
 
     found = endpoints.resolve(ingest, assembly)
-    traces = os.environ.get("SEALANE_TRACES_ENDPOINT", "")
+    traces = _traces()
     policy = BackoffPolicy(cap_seconds=5.0, patience_seconds=patience)
     try:
         shown = security.shown(found)
@@ -89,3 +90,13 @@ async def connect(
             hint="Is it running there? `sealane dev` starts everything on this machine; --ingest and --assembly "
             "(or SEALANE_INGEST, SEALANE_ASSEMBLY) say where it is.",
         ) from error
+
+
+def _traces() -> str:
+    """SEALANE_TRACES_ENDPOINT, checked. What becomes of the traces is not this command's to tell: stderr is its own."""
+    try:
+        endpoint = tracing.checked_endpoint(os.environ.get("SEALANE_TRACES_ENDPOINT", ""))
+    except ValueError as error:
+        raise click.UsageError(f"SEALANE_TRACES_ENDPOINT: {error}") from None
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    return endpoint

@@ -113,8 +113,10 @@ class Uploader:
         report: ProgressCallback | None,
     ) -> UploadResult:
         """See :meth:`sealane.client.Client.upload`."""
-        with spans.span("client.upload"):
-            return await self._upload(source, request, options, journal, resume, report)
+        with spans.span("client.upload") as span:
+            result = await self._upload(source, request, options, journal, resume, report)
+            span.set({"sealane.session_id": result.session_id, "sealane.size": result.size})
+            return result
 
     async def _upload(
         self,

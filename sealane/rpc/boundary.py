@@ -113,7 +113,7 @@ class Boundary:
         def outcome(code: str, level: str = "info", **more: Any) -> None:
             elapsed = asyncio.get_running_loop().time() - started
             self._observer.rpc_ended(method.rpartition("/")[2], code, elapsed)
-            tell_outcome(span, code, more.get("reason", ""))
+            tell_outcome(span, code, more.get("reason", ""), more.get("error_id", ""))
             getattr(self._log, level)("rpc", code=code, duration_ms=round(elapsed * 1e3, 3), **fields, **more)
 
         try:

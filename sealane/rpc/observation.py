@@ -46,12 +46,12 @@ def traced(method: str, metadata: Headers) -> Iterator[Span]:
         yield span
 
 
-def tell_outcome(span: Span, code: str, reason: str = "") -> None:
+def tell_outcome(span: Span, code: str, reason: str = "", error_id: str = "") -> None:
     """The code, and the ids that the log's lines of this call have."""
     if not span.trace_id:
         return
     attributes = {"rpc.response.status_code": code}
     if reason:
-        attributes["error.type"] = reason
+        attributes |= {"error.type": reason, "sealane.error_id": error_id}
     bound = get_contextvars()
     span.set(attributes | {f"sealane.{name}": str(bound[name]) for name in _IDS if name in bound})

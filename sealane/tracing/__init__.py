@@ -24,6 +24,18 @@ def installed() -> bool:
     return find_spec("opentelemetry") is not None and find_spec("opentelemetry.sdk") is not None
 
 
+def checked_endpoint(text: str) -> str:
+    """``text`` if it can be an OTLP collector's, or is empty; ValueError, which says what is wrong."""
+    if not text:
+        return text
+    scheme, _, rest = text.partition("://")
+    if scheme not in {"http", "https"} or not rest or any(letter in rest for letter in "/@? "):
+        raise ValueError("expected http://host:port or https://host:port, an OTLP collector's port for gRPC")
+    if not installed():
+        raise ValueError(f"OpenTelemetry is not installed: {INSTALL}")
+    return text
+
+
 def use(provider: TracerProvider | None = None) -> None:
     """Make spans with ``provider``; None: with the one that the program has set for OpenTelemetry as a whole."""
     from sealane.tracing.otel import OpenTelemetry

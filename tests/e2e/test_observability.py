@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import os
 import secrets
 import signal
@@ -197,6 +198,18 @@ def test_a_failure_is_told_by_its_kind_and_never_by_its_text(watched: Watched) -
 
 def test_the_sweepers_rounds_make_no_traces(watched: Watched, session: str) -> None:
     assert [s.name for s in watched.collector.spans if not s.parent and s.name.startswith("store.")] == []
+
+
+def test_a_command_whose_collector_is_away_says_what_it_always_says(watched: Watched) -> None:
+    """Traces are nobody's answer: exit code, stdout and stderr are as without them."""
+    for endpoint, code in (("http://127.0.0.1:1", 3), ("nonsense", 2)):
+        commands = dataclasses.replace(
+            watched.commands, env=watched.commands.env | {"SEALANE_TRACES_ENDPOINT": endpoint}
+        )
+        failed = commands("status", secrets.token_hex(16), "--json")
+        assert failed.code == code
+        assert failed.error["exit_code"] == code
+        assert failed.out == ""
 
 
 # --- logs ---

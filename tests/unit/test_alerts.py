@@ -163,6 +163,17 @@ def test_integrity_alarms_are_those_that_the_code_raises() -> None:
     assert len(raised) > len(integrity)
 
 
+def test_the_operators_monitor_makes_the_same_jobs() -> None:
+    monitor = yaml.safe_load((PROMETHEUS / "podmonitor.yaml").read_text("utf-8"))["spec"]
+    base = ROOT / "deploy" / "kubernetes" / "base"
+    for service in ("ingest", "assembly"):
+        manifest = (base / f"{service}.yaml").read_text("utf-8")
+        assert f"{monitor['jobLabel']}: sealane-{service}\n" in manifest
+        assert f"- name: {monitor['podMetricsEndpoints'][0]['port']}\n" in manifest
+    [(label, value)] = monitor["selector"]["matchLabels"].items()
+    assert f"{label}: {value}\n" in (base / "kustomization.yaml").read_text("utf-8")
+
+
 def test_prometheus_finds_the_replicas_by_what_the_manifests_say() -> None:
     jobs = yaml.safe_load((PROMETHEUS / "prometheus.yaml").read_text("utf-8"))["scrape_configs"]
     assert [job["job_name"] for job in jobs] == ["sealane-ingest", "sealane-assembly"]

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr
 
 from assembly_service.settings import AssemblySettings
 from ingest_service.settings import IngestSettings
+from sealane import tracing
 from sealane.config import CommonSettings, load
 
 SECRET = "hunter2-hunter2"
@@ -44,7 +45,7 @@ def test_defaults_listen_on_loopback_only() -> None:
     """A service that nobody configured is not on the network."""
     settings = load(CommonSettings)
     assert settings.tenant == "default"
-    for address in (settings.listen, settings.health_listen):
+    for address in (settings.listen, settings.health_listen, settings.metrics_listen):
         assert address.startswith("127.0.0.1:")
 
 
@@ -207,3 +208,23 @@ def test_peers_that_no_channel_could_reach_are_a_fault(
     """gRPC has no target of several names; half of a list must not be dropped silently."""
     environment.setenv("SEALANE_PEER", given)
     assert [line.split(":")[0] for line in faults(capsys)] == ["SEALANE_PEER"]
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["collector:4317", "http://", "grpc://h:1", "http://h:1/v1/traces", "http://u@h:1"]
+)
+def test_what_can_be_no_collector_is_a_fault(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], endpoint: str
+) -> None:
+    environment.setenv("SEALANE_TRACES_ENDPOINT", endpoint)
+    [line] = faults(capsys)
+    assert line.startswith("SEALANE_TRACES_ENDPOINT: expected http://host:port")
+
+
+def test_traces_without_their_extra_are_a_fault_that_says_what_to_install(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setenv("SEALANE_TRACES_ENDPOINT", "http://collector:4317")
+    environment.setattr(tracing, "installed", lambda: False)
+    [line] = faults(capsys)
+    assert "pip install 'sealane[otel]'" in line
