@@ -5,14 +5,14 @@ gRPC gives a channel its certificates once, so new files mean a new channel: :mo
 
 from __future__ import annotations
 
-import logging
+import contextlib
+import errno
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-
-_log = logging.getLogger(__name__)
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
@@ -41,16 +41,27 @@ class ClientTls:
         return tuple(_stamp(path) for path in (self.ca_file, self.cert_file, self.key_file) if path is not None)
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Reads and checks the files. OSError (ssl.SSLError is one), ValueError."""
+        """Reads and checks the files: gRPC would only fail its handshakes, without a word. OSError naming the file."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self.ca_file is not None:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=self.ca_file)
+            with _naming(self.ca_file, "no certificates in PEM"):
+                context.load_verify_locations(cafile=self.ca_file)
         if self.cert_file is not None and self.key_file is not None:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(self.cert_file, self.key_file, password="")
+            with _naming(self.cert_file, f"no certificate in PEM that goes with the key in {self.key_file}"):
+                context.load_cert_chain(self.cert_file, self.key_file, password="")
         return grpc.ssl_channel_credentials(
             root_certificates=self.ca_file.read_bytes() if self.ca_file else system_authorities(),
             private_key=self.key_file.read_bytes() if self.key_file else None,
             certificate_chain=self.cert_file.read_bytes() if self.cert_file else None,
         )
+
+
+@contextlib.contextmanager
+def _naming(path: Path, fault: str) -> Iterator[None]:
+    try:
+        yield
+    except ssl.SSLError:
+        raise OSError(errno.EINVAL, fault, str(path)) from None
 
 
 def system_authorities() -> bytes | None:

@@ -29,6 +29,8 @@ FETCH_SECONDS = 10.0
 """One fetch from a URL, in all."""
 RETRY_SECONDS = 15.0
 """After a fetch that failed."""
+ALARM_AFTER = 3
+"""Fetches in a row that fail: once is a network's hiccup."""
 MAX_BYTES = 256 << 10
 
 Source = Callable[[], bytes]
@@ -46,7 +48,8 @@ class SigningKeys:
         self._wait = wait
         self._content = b""
         self._keys: KeySet | None = None
-        self._failed = False
+        self._failures = 0
+        """Fetches that have failed since the last good one."""
         self._began = float("-inf")
         self._wanted = asyncio.Event()
         self._fetched = asyncio.Event()
@@ -67,7 +70,7 @@ class SigningKeys:
             key = self._known(kid)
         if key is not None:
             return key
-        if self._keys is None or self._failed:
+        if self._keys is None or self._failures:
             raise PeerUnavailable(
                 "The keys that tokens are verified with can't be had just now. Nothing is lost: repeat the request.",
                 private="the JWK set's source does not answer",
@@ -83,7 +86,7 @@ class SigningKeys:
             await self._fetch()
             fetched, self._fetched = self._fetched, asyncio.Event()
             fetched.set()
-            pause = min(self._every, RETRY_SECONDS) if self._failed else self._every
+            pause = min(self._every, RETRY_SECONDS) if self._failures else self._every
             try:
                 async with asyncio.timeout(pause):
                     await self._wanted.wait()
@@ -103,10 +106,14 @@ class SigningKeys:
             if content != self._content:
                 self._keys, self._content = parse_keys(content), content
                 _log.info("signing_keys", kids=[key.kid for key in self._keys])
-            self._failed = False
+            self._failures = 0
         except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
-            _log.error("signing_keys_unavailable", alarm=not self._failed, detail=f"{type(error).__name__}: {error}")
-            self._failed = True
+            self._failures += 1
+            detail = f"{type(error).__name__}: {error}"
+            if self._failures == ALARM_AFTER:
+                _log.error("signing_keys_unavailable", alarm=True, detail=detail, kept=self._keys is not None)
+            else:
+                _log.warning("signing_keys_unavailable", detail=detail, kept=self._keys is not None)
 
 
 def parse_keys(content: bytes) -> KeySet:

@@ -7,7 +7,7 @@ can't be read keeps the value that there was, and an alarm is raised when a seco
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -34,12 +34,14 @@ class Reloaded(Generic[T]):
         paths: Sequence[Path],
         parse: Callable[[Sequence[bytes]], T],
         *,
+        describe: Callable[[T], Mapping[str, str]] = lambda _: {},
         log: BoundLogger | None = None,
     ) -> None:
-        """Reads them. OSError, ValueError."""
+        """Reads them. OSError, ValueError. ``describe`` answers what the line of a new value says of it."""
         self._what = what
         self._paths = tuple(paths)
         self._parse = parse
+        self._describe = describe
         self._log = log or get_logger(__name__)
         self._signature = _signature(self._paths)
         self._broken: Signature | None = None
@@ -66,7 +68,7 @@ class Reloaded(Generic[T]):
             return False
         self._value, self._signature = value, signature
         self._broken, self._alarmed = None, False
-        self._log.info("reloaded", what=self._what, files=[str(path) for path in self._paths])
+        self._log.info("reloaded", what=self._what, files=[str(path) for path in self._paths], **self._describe(value))
         return True
 
     async def watch(self, every: float = LOOK_SECONDS) -> None:

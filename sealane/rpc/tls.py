@@ -6,7 +6,7 @@ gRPC asks for the certificate once a handshake, in a thread of its own: what it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,9 +40,9 @@ class ServerTls:
     def __init__(self, files: TlsFiles) -> None:
         """Reads and checks the files. OSError, ValueError."""
         self._files = files
-        self._loaded = Reloaded("certificate", files.paths, checked)
+        self._loaded = Reloaded("certificate", files.paths, checked, describe=described)
         self._served = self._loaded.value
-        _say(self._served)
+        _log.info("certificate", **described(self._served))
 
     def credentials(self) -> grpc.ServerCredentials:
         """For ``add_secure_port``. Handshakes begun after a reload get the new certificate."""
@@ -65,7 +65,6 @@ class ServerTls:
         if now is self._served:
             return None
         self._served = now
-        _say(now)
         return now.configuration
 
 
@@ -102,11 +101,11 @@ def _certificates(pem: bytes, which: str) -> list[x509.Certificate]:
         raise ValueError(f"{which} has no certificate in PEM") from None
 
 
-def _say(pair: Pair) -> None:
+def described(pair: Pair) -> Mapping[str, str]:
+    """What an operator wants to know of a certificate."""
     certificate = pair.certificate
-    _log.info(
-        "certificate",
-        subject=certificate.subject.rfc4514_string(),
-        serial=f"{certificate.serial_number:x}",
-        not_after=certificate.not_valid_after_utc.isoformat(),
-    )
+    return {
+        "subject_name": certificate.subject.rfc4514_string(),
+        "serial": f"{certificate.serial_number:x}",
+        "not_after": certificate.not_valid_after_utc.isoformat(),
+    }

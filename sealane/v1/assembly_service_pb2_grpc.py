@@ -28,6 +28,8 @@ if _version_not_supported:
 class AssemblyServiceStub:
     """Decides what becomes of a session, exactly once, whatever crashes.
 
+    Who asks, and UNAUTHENTICATED and PERMISSION_DENIED: as for IngestService.
+
     Every rpc may also answer UNAVAILABLE (STORE_UNAVAILABLE, PEER_UNAVAILABLE, OUTCOME_UNKNOWN, DRAINING) with
     RetryInfo: repeat the same request; DEADLINE_EXCEEDED: likewise; INTERNAL: report the error id.
     """
@@ -88,6 +90,8 @@ class AssemblyServiceStub:
 class AssemblyServiceServicer:
     """Decides what becomes of a session, exactly once, whatever crashes.
 
+    Who asks, and UNAUTHENTICATED and PERMISSION_DENIED: as for IngestService.
+
     Every rpc may also answer UNAVAILABLE (STORE_UNAVAILABLE, PEER_UNAVAILABLE, OUTCOME_UNKNOWN, DRAINING) with
     RetryInfo: repeat the same request; DEADLINE_EXCEEDED: likewise; INTERNAL: report the error id.
     """
@@ -96,6 +100,7 @@ class AssemblyServiceServicer:
         """Answers what CommitSession's checks would answer, and writes nothing.
 
         Errors as CommitSession's. OK means: a commit with these parameters would be accepted now.
+        Roles: uploader, reader, operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,6 +122,7 @@ class AssemblyServiceServicer:
         again, commit again. NOT_FOUND. DATA_LOSS SESSION_LOST: new session.
         UNAVAILABLE OUTCOME_UNKNOWN: repeat the same request; never treat it as a failure. UNAVAILABLE KEY_COOLING: the
         chosen key was deleted less than an hour ago; repeat after RetryInfo.
+        Roles: uploader.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,6 +132,7 @@ class AssemblyServiceServicer:
         """Says what became of a session, from the store. Never guesses.
 
         INVALID_ARGUMENT INVALID_SESSION_ID. NOT_FOUND: unknown, another tenant's, or purged.
+        Roles: uploader, reader, operator, service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,6 +143,7 @@ class AssemblyServiceServicer:
 
         Idempotent: aborted or expired already is a success. FAILED_PRECONDITION SESSION_SEALED: the decision to commit
         stands. NOT_FOUND.
+        Roles: uploader, operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,6 +153,7 @@ class AssemblyServiceServicer:
         """Says who holds a key that callers chose: what `if_generation_match` of CreateSession needs.
 
         True at the moment it was read. A vacant key is an OK answer without holder. INVALID_ARGUMENT INVALID_OBJECT_KEY.
+        Roles: uploader, reader, operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,6 +171,7 @@ class AssemblyServiceServicer:
         ABORTED CHUNK_NEEDED: its commit is decided and waits for its client to mend a chunk; delete it once that is done.
         FAILED_PRECONDITION DELETE_UNSUPPORTED: by servers that can't empty a chosen key. UNAVAILABLE OUTCOME_UNKNOWN:
         repeat the same request.
+        Roles: operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,6 +183,7 @@ class AssemblyServiceServicer:
 
         Changes nothing unless `repair` is set, and then only what the sweeper may remove; an object only to finish a
         deletion that was begun. The last message has the summary. INVALID_ARGUMENT INVALID_REQUEST.
+        Roles: operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -182,6 +193,7 @@ class AssemblyServiceServicer:
         """Tells a session's history in order of the store's times, from records, receipts and the object.
 
         INVALID_ARGUMENT INVALID_SESSION_ID. NOT_FOUND: unknown, another tenant's, or purged.
+        Roles: uploader, reader, operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,6 +205,7 @@ class AssemblyServiceServicer:
         Streams progress; the last message has `verified` true. FAILED_PRECONDITION SESSION_NOT_COMMITTED. NOT_FOUND.
         GENERATION_MISMATCH: a later generation has replaced it; KeyErrorDetail names that one.
         DATA_LOSS OBJECT_CORRUPT: the bytes at rest are not those committed; SESSION_LOST: the object is not there.
+        Roles: uploader, reader, operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -256,6 +269,8 @@ def add_AssemblyServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AssemblyService:
     """Decides what becomes of a session, exactly once, whatever crashes.
+
+    Who asks, and UNAUTHENTICATED and PERMISSION_DENIED: as for IngestService.
 
     Every rpc may also answer UNAVAILABLE (STORE_UNAVAILABLE, PEER_UNAVAILABLE, OUTCOME_UNKNOWN, DRAINING) with
     RetryInfo: repeat the same request; DEADLINE_EXCEEDED: likewise; INTERNAL: report the error id.

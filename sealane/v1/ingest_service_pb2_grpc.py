@@ -31,6 +31,10 @@ class IngestServiceStub:
     A session's life: CreateSession here, UploadChunks here until Coverage says complete, then
     AssemblyService.CommitSession. Any replica serves any session; a reply that was lost is had again from GetSession.
 
+    Who asks is known by the bearer token in metadata `authorization`, or by the connection's client certificate; the tenant
+    comes from there alone. UNAUTHENTICATED: no valid identity; PERMISSION_DENIED: it lacks the role, which the message names
+    (roles: uploader, reader, operator, service). On long streams credentials are checked again at each chunk and message.
+
     Every rpc may also answer UNAVAILABLE (STORE_UNAVAILABLE, DRAINING), RESOURCE_EXHAUSTED (OVERLOADED) with RetryInfo:
     wait, repeat; DEADLINE_EXCEEDED: repeat; INTERNAL: report the error id.
     """
@@ -84,6 +88,10 @@ class IngestServiceServicer:
     A session's life: CreateSession here, UploadChunks here until Coverage says complete, then
     AssemblyService.CommitSession. Any replica serves any session; a reply that was lost is had again from GetSession.
 
+    Who asks is known by the bearer token in metadata `authorization`, or by the connection's client certificate; the tenant
+    comes from there alone. UNAUTHENTICATED: no valid identity; PERMISSION_DENIED: it lacks the role, which the message names
+    (roles: uploader, reader, operator, service). On long streams credentials are checked again at each chunk and message.
+
     Every rpc may also answer UNAVAILABLE (STORE_UNAVAILABLE, DRAINING), RESOURCE_EXHAUSTED (OVERLOADED) with RetryInfo:
     wait, repeat; DEADLINE_EXCEEDED: repeat; INTERNAL: report the error id.
     """
@@ -97,6 +105,7 @@ class IngestServiceServicer:
         INVALID_ARGUMENT: INVALID_FILENAME, INVALID_OBJECT_KEY, INVALID_METADATA, INVALID_SIZE, INVALID_REQUEST (also: the request_id was used
         with other parameters). FAILED_PRECONDITION REQUEST_ID_USED: its session is gone; use a new id.
         Next: UploadChunks.
+        Roles: uploader.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,6 +124,7 @@ class IngestServiceServicer:
         FAILED_PRECONDITION: SESSION_SEALED, SESSION_ABORTED, SESSION_EXPIRED. DATA_LOSS SESSION_LOST.
         UNAVAILABLE DRAINING: GetSession, then send what is missing on a new stream.
         Next: GetSession or CommitSession.
+        Roles: uploader.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,6 +134,7 @@ class IngestServiceServicer:
         """Says where a session stands and what has arrived, also while assembly is away (`outcome_unavailable`).
 
         INVALID_ARGUMENT INVALID_SESSION_ID. NOT_FOUND: unknown, another tenant's, or purged.
+        Roles: uploader, reader, operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,6 +145,7 @@ class IngestServiceServicer:
 
         INVALID_ARGUMENT: INVALID_REQUEST, INVALID_PAGE_TOKEN.
         Next: the same call with next_page_token, until that is empty.
+        Roles: uploader, reader, operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,6 +155,7 @@ class IngestServiceServicer:
         """Streams the session at once, then on every change, and unchanged as a heartbeat; ends after a final state.
 
         As GetSession. A stream that breaks is simply opened again.
+        Roles: uploader, reader, operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,6 +165,7 @@ class IngestServiceServicer:
         """Streams all receipts of a session in ascending order of chunk index: for assembly, and for audits by the owner.
 
         As GetSession. A batch has at most 500 receipts.
+        Roles: uploader, reader, operator, service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -159,6 +173,7 @@ class IngestServiceServicer:
 
     def GetServerInfo(self, request, context):
         """Says what this replica is: limits, version, the store's probe verdict, and its statistics since start.
+        Roles: uploader, reader, operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,6 +230,10 @@ class IngestService:
 
     A session's life: CreateSession here, UploadChunks here until Coverage says complete, then
     AssemblyService.CommitSession. Any replica serves any session; a reply that was lost is had again from GetSession.
+
+    Who asks is known by the bearer token in metadata `authorization`, or by the connection's client certificate; the tenant
+    comes from there alone. UNAUTHENTICATED: no valid identity; PERMISSION_DENIED: it lacks the role, which the message names
+    (roles: uploader, reader, operator, service). On long streams credentials are checked again at each chunk and message.
 
     Every rpc may also answer UNAVAILABLE (STORE_UNAVAILABLE, DRAINING), RESOURCE_EXHAUSTED (OVERLOADED) with RetryInfo:
     wait, repeat; DEADLINE_EXCEEDED: repeat; INTERNAL: report the error id.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from sealane.domain.errors import PermissionDenied
@@ -9,6 +12,7 @@ from sealane.rpc.access import RULES, require
 from sealane.rpc.identity import Role
 from sealane.v1 import assembly_service_pb2, ingest_service_pb2
 
+PROTOS = Path(__file__).parents[2] / "protos" / "sealane" / "v1"
 METHODS = {
     f"/{service.full_name}/{method.name}"
     for file in (ingest_service_pb2.DESCRIPTOR, assembly_service_pb2.DESCRIPTOR)
@@ -61,3 +65,14 @@ def test_the_table_is_what_is_enforced(method: str, role: Role) -> None:
             require(RULES, method, frozenset({role}))
     with pytest.raises(PermissionDenied):
         require(RULES, method, frozenset())
+
+
+def test_the_protos_say_who_may_call_each_rpc() -> None:
+    """As the table does: a caller reads the protos, not our code."""
+    said: dict[str, str] = {}
+    for file in ("ingest_service", "assembly_service"):
+        text = (PROTOS / f"{file}.proto").read_text(encoding="utf-8")
+        said |= {rpc: roles for roles, rpc in re.findall(r"// Roles: ([a-z, ]+)\.\n  rpc (\w+)\(", text)}
+    assert {rpc: set(roles.split(", ")) for rpc, roles in said.items()} == {
+        name(method): {role.value for role in roles} for method, roles in RULES.items()
+    }

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from sealane import cluster_file
+from sealane import __version__, cluster_file
 from sealane.cli import endpoints
 from sealane.cli.__main__ import COMMANDS, run
 from sealane.cli.exit_codes import BY_REASON, MEANINGS, ExitCode
@@ -204,3 +204,43 @@ def test_several_addresses_become_one_target(text: str, target: str) -> None:
 def test_what_no_channel_could_reach_is_a_usage_error(text: str) -> None:
     with pytest.raises(click.UsageError):
         endpoints.grpc_target(text)
+
+
+def test_version_is_an_option_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"sealane {__version__}\n"
+
+
+SECRET = "a-secret-token-of-somebody"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--ingest", "ingest.example:7301"], "--tls or --ca-file FILE"),
+        (["--assembly", "10.0.0.7:7302"], "the token would go to 10.0.0.7:7302 without TLS"),
+        (["--cert-file", __file__], "--cert-file and --key-file go together"),
+        (["--key-file", __file__], "--cert-file and --key-file go together"),
+        (["--ca-file", "/nowhere"], "'/nowhere' does not exist"),
+        (["--token-file", "/nowhere"], "'/nowhere' does not exist"),
+    ],
+)
+def test_credentials_that_do_not_fit_together_are_a_usage_error(
+    words: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is sent, and no token is shown."""
+    monkeypatch.setenv("SEALANE_TOKEN", SECRET)
+    assert run(["ls", *words]) == ExitCode.USAGE
+    page = capsys.readouterr().err
+    assert told in page.replace("\n", " ")
+    assert SECRET not in page
+
+
+@pytest.mark.parametrize("content", ["no certificate", ""])
+def test_files_that_are_no_certificates_are_said(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ca.pem").write_text(content)
+    assert run(["ls", "--ca-file", str(tmp_path / "ca.pem"), "--json"]) == ExitCode.FAILED
+    error = json.loads(capsys.readouterr().err)["error"]
+    assert (error["reason"], error["message"]) == ("LOCAL_IO", f"{tmp_path / 'ca.pem'}: no certificates in PEM")

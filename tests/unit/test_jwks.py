@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from sealane.domain.errors import PeerUnavailable, Unauthenticated
-from sealane.rpc.jwks import MAX_BYTES, SigningKeys, from_file, from_url, parse_keys
+from sealane.rpc.jwks import ALARM_AFTER, MAX_BYTES, SigningKeys, from_file, from_url, parse_keys
 from tests.authority import Authority
 from tests.jwt_issuer import Issuer
 
@@ -97,6 +98,22 @@ async def test_a_source_that_goes_away_leaves_its_keys(issuer: Issuer) -> None:
         with pytest.raises(PeerUnavailable):
             await keys.find("ec")
         assert (await keys.find("rsa")).kid == "rsa"
+
+
+async def test_a_source_that_stays_away_is_an_alarm_and_one_miss_is_not(issuer: Issuer) -> None:
+    lines: list[Any] = []
+    capture = structlog.testing.LogCapture()
+    capture.entries = lines
+    structlog.configure(processors=[capture], cache_logger_on_first_use=False)
+    try:
+        source = Source(None)
+        async with watched(source, every=0.001, least=0.0):
+            while source.asked < ALARM_AFTER + 2:  # noqa: ASYNC110 - another thread counts
+                await asyncio.sleep(0.001)
+    finally:
+        structlog.reset_defaults()
+    away = [line for line in lines if line["event"] == "signing_keys_unavailable"]
+    assert [bool(line.get("alarm")) for line in away[: ALARM_AFTER + 1]] == [False, False, True, False]
 
 
 async def test_keys_that_never_came_are_unavailable_and_not_the_callers_fault() -> None:

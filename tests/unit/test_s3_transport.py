@@ -7,9 +7,7 @@ import contextlib
 import hashlib
 import random
 import re
-import shutil
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -34,6 +32,7 @@ from sealane.store.port import (
     Throttled,
 )
 from sealane.store.s3 import S3Settings, S3Store
+from tests.authority import Authority
 
 SECRET = "a-very-secret-secret"
 LONG = 60.0
@@ -544,22 +543,18 @@ async def test_closing_waits_for_what_is_in_hand_and_refuses_what_comes_after() 
 
 
 @pytest.fixture
-def certificate(tmp_path: Path) -> tuple[str, str]:
-    """The files of a certificate for 127.0.0.1 that nobody has signed, and of its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("makes its certificate with the openssl program")
-    names = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
-    subject = ["-addext", "subjectAltName=IP:127.0.0.1", "-out", names[0], "-keyout", names[1]]
-    subprocess.run([*command.split(), *subject], check=True, capture_output=True)
-    return names
+def certificate(tmp_path: Path) -> tuple[str, str, str]:
+    """The files of a certificate for 127.0.0.1, of its key, and of the authority that signed it."""
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("store")
+    return str(cert), str(key), str(authority.ca_file)
 
 
-async def test_https_trusts_the_given_authority_and_no_other(certificate: tuple[str, str]) -> None:
+async def test_https_trusts_the_given_authority_and_no_other(certificate: tuple[str, str, str]) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(*certificate)
+    tls.load_cert_chain(*certificate[:2])
     with ScriptedServer(always(OK), tls) as server:
-        store = S3Store(settings(server, ca_file=certificate[0]))
+        store = S3Store(settings(server, ca_file=certificate[2]))
         body = bytes(3 << 20)
         for _ in range(2):
             await store.upload_part("k", "u", 1, body, sha256=hashlib.sha256(body).digest(), timeout=LONG)
@@ -572,16 +567,16 @@ async def test_https_trusts_the_given_authority_and_no_other(certificate: tuple[
     assert len(server.requests) == 2
 
 
-async def test_i14_a_tls_store_that_never_reads_ends_with_the_timeout_too(certificate: tuple[str, str]) -> None:
+async def test_i14_a_tls_store_that_never_reads_ends_with_the_timeout_too(certificate: tuple[str, str, str]) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(*certificate)
+    tls.load_cert_chain(*certificate[:2])
 
     def handler(peer: Peer) -> None:
         peer.head()
         server.stopping.wait(30)
 
     with ScriptedServer(handler, tls) as server:
-        store = S3Store(settings(server, ca_file=certificate[0], max_connections=1))
+        store = S3Store(settings(server, ca_file=certificate[2], max_connections=1))
         body = bytearray(32 << 20)
         with pytest.raises(OutcomeUnknown):
             await store.upload_part("k", "u", 1, body, sha256=b"\0" * 32, timeout=SHORT)
