@@ -11,13 +11,17 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+
+from sealane.logs import get_logger
+
+_log = get_logger(__name__)
 
 READERS = 4
 """Scrapes at once. Two Prometheus servers and a person's curl are three."""
@@ -74,7 +78,7 @@ class _Server(HTTPServer):
             self.shutdown_request(request)
             return
         self._in_hand.add(request)
-        self._pool.submit(self._serve, request, client_address)
+        self._pool.submit(self._serve, request, client_address).add_done_callback(_told)
 
     def _serve(self, request: Any, client_address: Any) -> None:
         try:
@@ -92,6 +96,12 @@ class _Server(HTTPServer):
             with contextlib.suppress(OSError):
                 request.shutdown(socket.SHUT_RDWR)
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _told(scrape: Future[None]) -> None:
+    """A reading that fails must not fail in silence: no metrics look like no replica."""
+    if not scrape.cancelled() and (error := scrape.exception()) is not None:
+        _log.error("scrape_failed", alarm=True, exc_info=error)
 
 
 @contextlib.contextmanager

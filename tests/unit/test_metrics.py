@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import queue
 import re
 import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -86,6 +88,29 @@ def test_the_end_does_not_wait_for_a_reader_who_dribbles(
     reader.settimeout(30)
     assert reader.recv(1) == b""  # cut off
     reader.close()
+
+
+def test_a_reading_that_fails_is_an_alarm_and_the_next_scrape_is_answered(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Log:
+        def __init__(self) -> None:
+            self.told: queue.Queue[tuple[str, dict[str, object]]] = queue.Queue()
+
+        def error(self, event: str, **facts: object) -> None:
+            self.told.put((event, facts))
+
+    log, broken = Log(), [True]
+    monkeypatch.setattr(exposition, "_log", log)
+    Family("sealane_some", "gauge", "Some.").read(registry, lambda: [((), 1 / (not broken[0]))])
+    with exposed("127.0.0.1:0", registry) as address:
+        with pytest.raises((OSError, HTTPException)):
+            fetch(address)
+        event, facts = log.told.get(timeout=30)
+        assert (event, facts["alarm"]) == ("scrape_failed", True)
+        assert isinstance(facts["exc_info"], ZeroDivisionError)
+        broken[0] = False
+        assert "sealane_some 1.0" in fetch(address)[1]
 
 
 def test_an_address_that_is_taken_is_named(address: str, registry: CollectorRegistry) -> None:
