@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from ingest_replica import KIB, Replica, refused, running
+from ingest_replica import KIB, NOBODY, Replica, chunk, header, refused, running, send_all
 from store_faults import Faults
 
 import ingest_service.usage
+from sealane.client import Client
 from sealane.domain.errors import Overloaded, QuotaExceeded
 from sealane.domain.ids import SessionId, Tenant
+from sealane.domain.limits import Limits, MiB
 from sealane.domain.quotas import Quota, Quotas
 from sealane.rpc.identity import USER_ROLES, Caller, Presented, Role
 from sealane.store import keys
@@ -205,3 +207,31 @@ async def test_a_walk_jumps_over_receipts_where_bytes_do_not_matter() -> None:
         assert figures is not None
         await replica.ingest.usage._walk(Tenant("default"), figures, stored=False)
         assert figures.open_sessions.total == 2
+
+
+async def test_the_sdk_raises_a_used_up_quota_at_once_and_sends_no_second_time() -> None:
+    """No RetryInfo, no retry: a client that waited would wait for a day."""
+    async with running(limits=Limits(), quotas=_quota(stored_bytes_per_day=MiB), memory_budget=64 * MiB) as replica:
+        source = replica.ingest.statistics.errors_by_reason
+        async with Client(replica.address, NOBODY) as client:
+            with pytest.raises(QuotaExceeded) as told:
+                await client.upload(bytes(2 * MiB), parallel=1, journal=False)
+        assert (told.value.quota, told.value.limit) == ("stored_bytes_per_day", MiB)
+        assert source == {"QUOTA_EXCEEDED": 1}
+
+
+async def test_bytes_in_flight_beyond_the_quota_wait_and_then_are_overloaded_and_no_other_tenant_waits() -> None:
+    quotas = Quotas(None, {"acme": {"bytes_in_flight": 2 * KIB}})
+    async with running(quotas=quotas, identity=_as_tenants, memory_wait_seconds=0.05) as replica:
+
+        async def upload(who: str) -> pb.UploadChunksResponse:
+            metadata = (("who", who),)
+            created = await replica.stub.CreateSession(pb.CreateSessionRequest(size=KIB), timeout=20, metadata=metadata)
+            call = replica.stub.UploadChunks(timeout=20, metadata=metadata)
+            return await send_all(call, [header(created.session.session_id), *chunk(0, b"x" * KIB)])
+
+        held = await replica.ingest.memory.lease(2 * KIB, Deadline.after(20), "acme")
+        assert isinstance(await refused(upload("acme")), Overloaded)
+        assert (await upload("other")).coverage.complete
+        held.release()
+        assert (await upload("acme")).coverage.complete
