@@ -136,8 +136,8 @@ docs: $(STAMPS)/sealane ## Make the tables in docs/ and the cluster's settings f
 	@$(BIN)/python deploy/grafana/make_dashboard.py
 
 .PHONY: k8s-check
-k8s-check: $(STAMPS)/sealane $(K8S_READY) ## Build the kustomize base and overlays, validate every manifest
-	@$(BIN)/python deploy/kubernetes/check.py
+k8s-check: $(STAMPS)/sealane $(K8S_READY) ## Build the kustomize base and overlays, validate every manifest: OVERLAY=folder for your own
+	@$(BIN)/python deploy/kubernetes/check.py $(OVERLAY)
 
 .PHONY: image-lint
 image-lint: $(K8S_READY) ## hadolint for the Dockerfile, the Compose Specification's schema for the compose file

@@ -120,23 +120,28 @@ def memory_mib(pid: int) -> int:
 
 
 def store_of(manifests: list[Any], folder: Path) -> tuple[ChildProcess, dict[str, str]]:
-    """dev's SeaweedFS, as its StatefulSet says; the program comes from this machine."""
+    """dev's SeaweedFS, as its StatefulSet says, and its admin's keys; the program comes from this machine."""
     room = Room(folder / "store")
     (room.root / "opt").mkdir()
     shutil.copy2(weed_program(), room.root / "opt" / "weed")
     (room.root / "etc" / "hosts").write_text(HOSTS, encoding="ascii")
-    room.seal("/data", "/tmp")
     (stateful,) = [m for m in manifests if m["kind"] == "StatefulSet"]
     pod = stateful["spec"]["template"]["spec"]
+    (secret,) = [volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume]
+    identities = secrets_of(manifests)[secret]["identities.json"]
+    (room.root / "etc" / "seaweedfs").mkdir()
+    (room.root / "etc" / "seaweedfs" / "identities.json").write_text(identities, encoding="utf-8")
+    room.seal("/data", "/tmp")
     (container,) = pod["containers"]
     environment = environment_of(container, manifests) | {"PATH": "/opt:/usr/bin:/bin"}
     user = pod["securityContext"]["runAsUser"]
     argv = room.command(["/opt/weed", *container["command"][1:]], user=user, group=user)
-    return ChildProcess(argv, log_path=folder / "store.log", env=environment, name="seaweedfs"), environment
+    (admin,) = [user["credentials"][0] for user in json.loads(identities)["identities"] if "actions" in user]
+    keys = {"access_key": admin["accessKey"], "secret_key": admin["secretKey"]}
+    return ChildProcess(argv, log_path=folder / "store.log", env=environment, name="seaweedfs"), keys
 
 
-def answers(environment: dict[str, str]) -> bool:
-    keys = {"access_key": environment["AWS_ACCESS_KEY_ID"], "secret_key": environment["AWS_SECRET_ACCESS_KEY"]}
+def answers(keys: dict[str, str]) -> bool:
     try:
         return (
             signed_request("http://127.0.0.1:8333", "PUT", "sealane/.sealane/.probe/ready", body=b"", **keys)[0] == 200
@@ -162,10 +167,10 @@ def run(stage: Stage, room: Room, folder: Path) -> None:
     attempt = "touch /x 2>/dev/null || touch /tmp/x 2>/dev/null || touch /opt/sealane/x 2>/dev/null"
     written = subprocess.run(room.command(["/bin/sh", "-c", attempt], user=user, group=user), check=False)
     assert written.returncode != 0, "the tree can be written to"
-    store, environment = store_of(manifests, folder)
+    store, keys = store_of(manifests, folder)
     running = list(services(manifests, stage, room, folder))
     with store:
-        store.await_ready(lambda: answers(environment), timeout=60.0)
+        store.await_ready(lambda: answers(keys), timeout=60.0)
         try:
             started = time.monotonic()
             for _, child, *_ in running:
@@ -179,7 +184,7 @@ def run(stage: Stage, room: Room, folder: Path) -> None:
                 child.await_ready(lambda port=port: serving(port, "readiness"), timeout=120.0)  # type: ignore[misc]
                 ready = time.monotonic() - started
                 say(f"  {name}: alive after {alive:.1f} s of {patience} s, ready after {ready:.1f} s")
-            upload(stage, room, user, environment)
+            upload(stage, room, user, keys)
             for name, child, deployment, container, _ in running:
                 limit = container["resources"]["limits"]["memory"]
                 held = memory_mib(child.pid)
@@ -206,8 +211,7 @@ def upload(stage: Stage, room: Room, user: int, store: dict[str, str]) -> None:
     )  # fmt: skip
     assert put.returncode == 0, put.stderr.decode()
     key = json.loads(put.stdout)["committed_object"]["key"]
-    keys = {"access_key": store["AWS_ACCESS_KEY_ID"], "secret_key": store["AWS_SECRET_ACCESS_KEY"]}
-    status, body = signed_request("http://127.0.0.1:8333", "GET", f"sealane/{key}", timeout=60.0, **keys)
+    status, body = signed_request("http://127.0.0.1:8333", "GET", f"sealane/{key}", timeout=60.0, **store)
     assert (status, body == content) == (200, True), "other bytes came back"
     say(f"  upload: {UPLOAD_BYTES} bytes to {key}, the same bytes through plain S3")
 

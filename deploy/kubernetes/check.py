@@ -102,20 +102,22 @@ def faults_of(manifests: list[Manifest], *, overlay: bool, schemas: bool = True)
     return list(dict.fromkeys(faults))
 
 
-def main() -> int:
+def main(given: list[str]) -> int:
+    """``given``: overlays of somebody's own; without any, the base and the overlays that are here."""
     total = 0
     print(f"Kubernetes {' and '.join(VERSIONS)}")
-    for folder in builds():
+    for folder in [Path(name).resolve() for name in given] or builds():
+        base = folder == HERE / "base"
         manifests = build(folder)
-        faults = faults_of(manifests, overlay=folder.parent.name == "overlays")
-        if folder.name == "base":
-            faults += unplaced(ENV_FILE, manifests)
+        faults = faults_of(manifests, overlay=not base)
+        faults += unplaced(ENV_FILE, manifests) if base else []
+        name = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
         for fault in faults:
-            print(f"{folder.relative_to(ROOT)}: {fault}", file=sys.stderr)
-        print(f"{folder.relative_to(ROOT)}: {len(manifests)} manifests, {len(faults)} faults")
+            print(f"{name}: {fault}", file=sys.stderr)
+        print(f"{name}: {len(manifests)} manifests, {len(faults)} faults")
         total += len(faults)
     return 1 if total else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,3 +215,22 @@ def test_dev_lets_only_the_services_reach_its_store(dev: Manifests, one: One) ->
     assert allows(dev, "Ingress", store, labels, 8333)
     assert not allows(dev, "Ingress", store, {"app.kubernetes.io/name": "stranger"}, 8333)
     assert not allows(dev, "Egress", store, labels, 7301)
+
+
+def test_dev_services_have_their_own_rights_on_the_store_and_no_others(dev: Manifests, one: One) -> None:
+    """The store's users are deploy/s3-policies' to the letter: assembly's has its own and the sweeper's."""
+    secrets = {
+        m["metadata"]["name"].rpartition("-")[0]: {k: b64decode(v).decode() for k, v in m["data"].items()}
+        for m in dev
+        if m["kind"] == "Secret"
+    }
+    document = json.loads(secrets["seaweedfs"]["identities.json"])
+    policies = {policy["name"]: json.loads(policy["content"]) for policy in document["policies"]}
+    folder = check.ROOT / "deploy" / "s3-policies"
+    assert policies == {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in folder.glob("*.json")}
+    users = {user["name"]: user for user in document["identities"]}
+    for name, attached in {"ingest": ["ingest"], "assembly": ["assembly", "sweeper"]}.items():
+        keys = secrets[f"sealane-{name}-s3"]
+        user = users[keys["access-key"]]
+        assert user["credentials"] == [{"accessKey": keys["access-key"], "secretKey": keys["secret-key"]}]
+        assert (user["policyNames"], user.get("actions")) == (attached, None)
