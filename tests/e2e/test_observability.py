@@ -20,9 +20,14 @@ import pytest
 from cli_process import CHUNK, Content, write_content
 from grpcurl import b64, grpcurl
 from minio import Minio
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from otlp_collector import SentSpan
 from watched_services import Watched, until, watched_services
 
+from sealane import spans, tracing
+from sealane.client import SyncClient
 from sealane.dev.seaweed import SeaweedFS
 from sealane.dev.service import Kind
 
@@ -198,6 +203,26 @@ def test_a_failure_is_told_by_its_kind_and_never_by_its_text(watched: Watched) -
 
 def test_the_sweepers_rounds_make_no_traces(watched: Watched, session: str) -> None:
     assert [s.name for s in watched.collector.spans if not s.parent and s.name.startswith("store.")] == []
+
+
+def test_a_programs_own_trace_goes_on_in_the_services(watched: Watched) -> None:
+    """``sealane.tracing.use()``, and a blocking client, whose calls are made in another thread."""
+    told, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(told))
+    tracing.use(provider)
+    try:
+        with (
+            SyncClient(watched.ingest.address, watched.assembly.address) as client,
+            provider.get_tracer("program").start_as_current_span("mine") as mine,
+        ):
+            client.get_server_info()
+    finally:
+        spans.install(None)
+    [call] = [span for span in told.get_finished_spans() if span.name == "client.GetServerInfo"]
+    assert call.parent == mine.get_span_context()
+    trace = f"{mine.get_span_context().trace_id:032x}"
+    [served] = watched.collector.until("sealane.v1.IngestService/GetServerInfo", trace=trace)
+    assert served.parent == f"{call.context.span_id:016x}"
 
 
 def test_a_command_whose_collector_is_away_says_what_it_always_says(watched: Watched) -> None:
