@@ -6,8 +6,10 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 
+@lru_cache(maxsize=64)  # a store's answers have the same few: those of this second
 def http_date(value: str | None) -> datetime | None:
     """An HTTP date (``Date``, ``Last-Modified``) in UTC, or None for what isn't one of this or the next century."""
     try:
