@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sealane.store.keys import TOKEN_METADATA
 from sealane.store.port import Part
-from sealane.store.simulated_bucket import SimulatedBucket
+from sealane.store.simulated_bucket import SimulatedBucket, SimulatedObject
 from sealane.store.simulated_traits import Dialect
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ class WatchedBucket(SimulatedBucket):
     """A :class:`SimulatedBucket` that tells ``model`` what is about to change and what has changed."""
 
     model: Model
+    later: Callable[[Callable[[], None]], object] | None = None
+    """For the next CompleteMultipartUpload: when its object shows."""
 
     def __init__(self, dialect: Dialect) -> None:
         super().__init__(dialect=dialect)
@@ -39,11 +41,24 @@ class WatchedBucket(SimulatedBucket):
         return super().create_multipart(key, now, metadata=metadata, content_type=content_type)
 
     def complete_multipart(self, key: str, upload_id: str, parts: Sequence[Part], now: datetime) -> str:
+        later, self.later = self.later, None
         before = self._objects.get(key)
         etag = super().complete_multipart(key, upload_id, parts, now)
-        if (made := self._objects[key]) is not before:
+        if (made := self._objects[key]) is before:
+            return etag
+        if later is None:
             self.model.has_completed(key, upload_id, made)
+            return etag
+        if before is None:
+            super().delete(key)
+        else:
+            self._objects[key] = before
+        later(lambda: self._shows(key, upload_id, made))
         return etag
+
+    def _shows(self, key: str, upload_id: str, made: SimulatedObject) -> None:
+        self._store(key, made)
+        self.model.has_completed(key, upload_id, made)
 
     def abort_multipart(self, key: str, upload_id: str) -> None:
         if upload_id in self._uploads:

@@ -36,6 +36,10 @@ LONG = (0.05, 0.5, 5.0, 40.0, 90.0, 250.0, 600.0, 890.0)
 """Seconds that something is late: within an operation, beyond its deadline, beyond every retention."""
 
 
+SHOWS_WITHIN = 0.25
+"""Seconds: the looks that a committer takes after NoSuchUpload reach 0.3 s (roll_forward.HEADS_BEFORE_LOST)."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoreFault:
     """The ``nth`` call (and ``times`` - 1 after it) of ``op`` on keys with ``part``, by processes named ``who``…
@@ -43,7 +47,8 @@ class StoreFault:
     Kinds: refused (an error, no effect), throttled (503), denied (403), conflict (409), lost (an effect, no answer),
     late (no answer; the effect after ``seconds``), slow (on its way for ``seconds``), slow_answer, early_abort (an
     abort is answered, and takes effect after ``seconds``), error200 (CMU: 200 with an error in it, the effect after
-    ``seconds``, or none if 0), lose_upload (the store forgets the upload that the call is about), crash_before and
+    ``seconds``, or none if 0), shows_late (CMU: the upload is gone at once, the object there after ``seconds``, and the
+    answer after that), lose_upload (the store forgets the upload that the call is about), crash_before and
     crash_after (its process dies, and comes back after ``seconds``), pause_before (the whole machine stands still just
     before the call is sent).
     """
@@ -120,7 +125,7 @@ def store_fault(rng: random.Random) -> StoreFault:
     if part.endswith(".json") and op == "put":
         kinds += ["conflict"]
     if op == "complete_multipart":
-        kinds += ["conflict", "error200", "error200", "lose_upload"]
+        kinds += ["conflict", "error200", "error200", "shows_late", "lose_upload"]
     if op == "abort_multipart":
         kinds += ["early_abort"] * 4
     if op == "upload_part" and rng.random() < 0.1:
@@ -137,6 +142,8 @@ def store_fault(rng: random.Random) -> StoreFault:
         seconds = rng.choice(LONG) * rng.uniform(0.5, 1.0)
     elif kind == "error200" and rng.random() < 0.7:
         seconds = rng.choice(LONG[:3])
+    elif kind == "shows_late":
+        seconds = rng.uniform(0.05, SHOWS_WITHIN)
     who = rng.choice(("", "", "ingest", "assembly", "assembly-0"))
     if op in {"complete_multipart", "abort_multipart", "delete", "head"} or "decision" in part or "done" in part:
         who = rng.choice(("", "assembly-0", "assembly-1"))

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.simulation.faults import StoreFault
+from tests.simulation.faults import SHOWS_WITHIN, StoreFault
 from tests.simulation.plans import CHUNK, Deed, Plan, SessionPlan
 
 SHARE = 0.3
@@ -59,14 +59,10 @@ def purged_meanwhile(rng: random.Random, plan: Plan) -> Plan:
 def done_unheard(rng: random.Random, plan: Plan) -> Plan:
     """CompleteMultipartUpload has its effect and nobody hears of it, or it comes after somebody has looked."""
     plan = _own(rng, plan)
+    kind = rng.choice(("shows_late", "shows_late", "lost", "error200", "late", "slow_answer"))
+    seconds = rng.uniform(0.05, SHOWS_WITHIN) if kind == "shows_late" else rng.choice((0.05, 0.5, 2.0, 8.0))
     faults = [
-        _fault(
-            "complete_multipart",
-            "",
-            rng.choice(("lost", "error200", "late", "slow_answer")),
-            rng.choice((0.05, 0.5, 2.0, 8.0)),
-            times=rng.choice((1, 2)),
-        ),
+        _fault("complete_multipart", "", kind, seconds, times=rng.choice((1, 2))),
         _fault(
             "head",
             "/by-session/",
@@ -80,7 +76,7 @@ def done_unheard(rng: random.Random, plan: Plan) -> Plan:
         faults.append(
             _fault("complete_multipart", "", rng.choice(("crash_after", "slow")), rng.choice((0.2, 2.0)), nth=2)
         )
-    commits = tuple(_deed(rng, "commit", rng.choice((0.05, 0.1, 0.3, 1.0))) for _ in range(rng.choice((1, 2, 3))))
+    commits = tuple(_deed(rng, "commit", rng.choice((0.1, 0.3, 0.4, 1.0))) for _ in range(rng.choice((1, 2, 3))))
     return replace(
         plan, deeds=(_deed(rng, "create_and_upload"), *commits), faults=(*faults, *plan.faults[:1]), storms=()
     )
@@ -119,16 +115,18 @@ def risen(rng: random.Random, plan: Plan) -> Plan:
 
 
 def aborted_early(rng: random.Random, plan: Plan) -> Plan:
-    """An abort is answered long before it happens, and the session is given up meanwhile."""
+    """All chunks are there, an abort is quicker than the commit, and the upload's own is answered long before it is."""
     plan = replace(_own(rng, plan, chunks=rng.choice((1, 2, 3))), pace=20.0)
-    early = _fault("abort_multipart", "", "early_abort", rng.uniform(150.0, 600.0), times=rng.choice((1, 1, 2, 5)))
+    slow = _fault("put", "/decision.json", "slow", rng.uniform(5.0, 20.0))
+    early = _fault("abort_multipart", "", "early_abort", rng.uniform(150.0, 600.0), times=rng.choice((1, 3, 20)))
     return replace(
         plan,
         deeds=(
-            _deed(rng, "leave"),
-            _deed(rng, rng.choice(("abort", "abort", "remove", "poll")), rng.choice((0.2, 1.0))),
+            _deed(rng, "create_and_upload"),
+            _deed(rng, rng.choice(("abort", "abort", "remove")), rng.uniform(0.6, 3.0)),
+            _deed(rng, rng.choice(("poll", "watch")), 0.5),
         ),
-        faults=(early, *plan.faults[:1]),
+        faults=(slow, early, *plan.faults[:1]),
         storms=(),
         fates=plan.fates[:1],
     )
@@ -150,6 +148,36 @@ def unnamed(rng: random.Random, plan: Plan) -> Plan:
     )
 
 
+def deleted_meanwhile(rng: random.Random, plan: Plan) -> Plan:
+    """An abort stands still before its decision while the session is committed and deleted; somebody reads across."""
+    plan = _own(rng, plan, chunks=rng.choice((0, 1, 2)))
+    one, other = rng.sample(("assembly-0", "assembly-1"), 2)
+    long = rng.random() < 0.5
+    stands = _fault(
+        "put", "/decision.json", "pause_before", rng.uniform(150.0, 600.0) if long else rng.uniform(5.0, 15.0), who=one
+    )
+    across = _fault(
+        "get", "/decision.json", "slow", rng.uniform(18.0, 28.0), nth=rng.choice((1, 2, 3, 4, 5, 6)), who=other
+    )
+    readers = [
+        _deed(rng, rng.choice(("poll", "commit", "watch")), 0.2 + 0.6 * rng.random())
+        for _ in range(rng.choice((1, 2, 3)))
+    ]
+    return replace(
+        plan,
+        deeds=(
+            _deed(rng, "create_and_upload"),
+            _deed(rng, "abort", 0.1 + 0.4 * rng.random()),
+            *readers,
+            _deed(rng, "remove", rng.choice((0.8, 1.5))),
+        ),
+        faults=(stands, across, *plan.faults[:1]),
+        storms=(),
+        cuts=(),
+        fates=(),
+    )
+
+
 LEANINGS: tuple[Callable[[random.Random, Plan], Plan], ...] = (
     purged_meanwhile,
     purged_meanwhile,
@@ -158,6 +186,7 @@ LEANINGS: tuple[Callable[[random.Random, Plan], Plan], ...] = (
     risen,
     aborted_early,
     unnamed,
+    deleted_meanwhile,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -42,7 +43,7 @@ class _Flight:
 
     __slots__ = (
         *("back", "cut", "dies", "early", "effect", "future", "key", "local", "number", "op", "refusal", "served"),
-        *("signed", "store"),
+        *("shows", "signed", "store"),
     )
 
     future: asyncio.Future[Any] | None
@@ -57,6 +58,7 @@ class _Flight:
         self.served = served
         self.refusal = self.dies = None
         self.cut = self.early = False
+        self.shows = 0.0
 
     def send(self, number: int, future: asyncio.Future[Any], back: float) -> None:
         """It is signed now, with the store's time as the process knows it."""
@@ -81,6 +83,8 @@ class _Flight:
         elif self.refusal is not None:
             error = self.refusal
         else:
+            if self.shows:
+                world.bucket.later = functools.partial(world.loop.world_later, self.shows)
             try:
                 answer = self.effect()
             except StoreError as raised:
@@ -190,6 +194,9 @@ class ProcessStore(SimulatedStore):
             elif kind == "early_abort":
                 flight.early = True
                 there += fault.seconds
+            elif kind == "shows_late":
+                flight.shows = fault.seconds
+                back += fault.seconds
             elif kind == "lose_upload":
                 world.lose_upload(key)
         self._sent = number = self._sent + 1
