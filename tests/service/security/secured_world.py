@@ -89,6 +89,7 @@ class Secured:
     store: SimulatedStore
     ingest_address: str
     assembly_address: str
+    now: Callable[[], datetime]
     ingest: Any = None
     assembly: Any = None
     lines: list[Any] = field(default_factory=list)
@@ -147,7 +148,9 @@ def log_into(lines: list[Any]) -> None:
 
 
 @asynccontextmanager
-async def secured(directory: Path, *, credentials: Any = None, **settings: Any) -> AsyncIterator[Secured]:
+async def secured(
+    directory: Path, *, credentials: Any = None, now: Callable[[], datetime] = wall_clock, **settings: Any
+) -> AsyncIterator[Secured]:
     """``settings`` are both services'; by default tokens, in plaintext on loopback. ``credentials``: the stubs' TLS."""
     ports = free_ports(2)
     addresses = [f"127.0.0.1:{port}" for port in ports]
@@ -161,7 +164,7 @@ async def secured(directory: Path, *, credentials: Any = None, **settings: Any) 
         "watch_seconds": 0.05,
         "watch_heartbeat_seconds": 0.1,
     } | settings
-    world = Secured(directory, SimulatedStore(), addresses[0], addresses[1])
+    world = Secured(directory, SimulatedStore(), addresses[0], addresses[1], now)
     log_into(world.lines)
     try:
         async with AsyncExitStack() as stack:
@@ -199,7 +202,7 @@ async def _serve(stack: AsyncExitStack, settings: Any, register_on: Any, made: A
 
 
 async def _ingest(world: Secured, stack: AsyncExitStack, settings: IngestSettings) -> None:
-    made = security(settings, wall_clock, every=0.005)
+    made = security(settings, world.now, every=0.005)
     stack.push_async_callback(made.peer.close)
     ingest = compose(
         settings,
@@ -217,7 +220,7 @@ async def _ingest(world: Secured, stack: AsyncExitStack, settings: IngestSetting
 
 
 async def _assembly(world: Secured, stack: AsyncExitStack, settings: AssemblySettings) -> None:
-    made = security(settings, wall_clock, every=0.005)
+    made = security(settings, world.now, every=0.005)
     stack.push_async_callback(made.peer.close)
     assembly = Assembly.on(
         RetryingStore(world.store, rng=random.Random(2)),
