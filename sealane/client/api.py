@@ -44,7 +44,8 @@ class Client(IngestCalls, AssemblyCalls):
     iterator or a pipe buffers (at least three chunks); other sources buffer 2 × parallel + 1 chunks. ``rng`` and
     ``entropy`` are for simulations.
 
-    Every method raises :class:`~sealane.domain.errors.SealaneError`: the class that the server raised.
+    Every method raises :class:`~sealane.domain.errors.SealaneError`: the class that the server raised. OSError naming
+    it for a file of ``tls`` that can't be used when the first connection is opened.
     """
 
     def __init__(
