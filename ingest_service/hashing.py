@@ -18,6 +18,7 @@ from blake3 import blake3
 
 from ingest_service.sha256_batches import Sha256Batches
 from sealane.domain.errors import ChunkCorrupt
+from sealane.domain.limits import ChunkPlan
 
 Blake3Hashes = Callable[[memoryview, int, int], tuple[bytes, bytes]]
 """(data, index, chunk_size) -> digest and chaining value, 32 bytes each, in one pass over the data:
@@ -42,6 +43,10 @@ def by_library(chunk_cv: Callable[[memoryview, int, int], bytes]) -> Blake3Hashe
     return hashes
 
 
+FEW = 4
+"""Chunks of an object of which none is kept waiting for company."""
+
+
 class ChunkHasher:
     """Verifies chunks. The executor is the caller's to shut down.
 
@@ -55,13 +60,13 @@ class ChunkHasher:
         self._executor = executor
         self._batches = batches
 
-    async def verify(self, data: memoryview, index: int, chunk_size: int, declared: bytes) -> ChunkHashes:
-        """The hashes of ``data``; ChunkCorrupt if its BLAKE3 is not ``declared``.
+    async def verify(self, data: memoryview, index: int, plan: ChunkPlan, declared: bytes) -> ChunkHashes:
+        """The hashes of ``data``, chunk ``index`` of ``plan``; ChunkCorrupt if its BLAKE3 is not ``declared``.
 
         When this ends, by cancellation too, nothing looks at ``data`` any more.
         """
         loop = asyncio.get_running_loop()
-        job = loop.run_in_executor(self._executor, self._hash, data, index, chunk_size, declared)
+        job = loop.run_in_executor(self._executor, self._hash, data, index, plan.chunk_size, declared)
         try:
             chaining_value, sha256 = await asyncio.shield(job)
         except asyncio.CancelledError:
@@ -70,7 +75,9 @@ class ChunkHasher:
                 job.exception()
             raise
         if self._batches is not None:
-            sha256 = await self._batches.digest(data)
+            # Someone waits for a small object, and for the end of a large one; in the midst of a large one nobody does.
+            hurry = plan.count is not None and (plan.count <= FEW or index == plan.count - 1)
+            sha256 = await self._batches.digest(data, hurry=hurry)
         return ChunkHashes(declared, sha256, chaining_value)
 
     def on_its_way(self) -> AbstractContextManager[None]:

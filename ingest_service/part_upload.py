@@ -134,7 +134,7 @@ class PartUploads:
 
     async def _store_chunk(self, target: UploadTarget, chunk: ArrivedChunk, data: memoryview) -> ChunkStatus:
         deadline = Deadline.after(self._seconds)
-        hashes = await self._hasher.verify(data, chunk.index, target.plan.chunk_size, chunk.declared)
+        hashes = await self._hasher.verify(data, chunk.index, target.plan, chunk.declared)
         with self._hasher.on_its_way():
             return await self._store_verified(target, chunk, data, hashes, deadline)
 

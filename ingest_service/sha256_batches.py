@@ -47,10 +47,13 @@ class Sha256Batches:
         self.batches = 0
         """Batches hashed so far."""
 
-    async def digest(self, data: memoryview) -> bytes:
-        """The SHA-256 of ``data``. When this ends, by cancellation too, nothing looks at ``data`` any more."""
+    async def digest(self, data: memoryview, *, hurry: bool = False) -> bytes:
+        """The SHA-256 of ``data``; in a ``hurry`` it takes along who waits, and waits for nobody itself.
+
+        When this ends, by cancellation too, nothing looks at ``data`` any more.
+        """
         loop = asyncio.get_running_loop()
-        mine = _Waiting(data, loop.time() + LONGEST_WAIT, loop.create_future())
+        mine = _Waiting(data, loop.time() + (0.0 if hurry else LONGEST_WAIT), loop.create_future())
         self._waiting.append(mine)
         alarm = loop.call_at(mine.until, self._start)
         self._start()
@@ -79,12 +82,13 @@ class Sha256Batches:
 
     def _due(self) -> bool:
         enough = min(self._lanes, self._on_their_way if self._on_their_way >= BUSY else 1)
-        return len(self._waiting) >= enough or asyncio.get_running_loop().time() >= self._waiting[0].until
+        now = asyncio.get_running_loop().time()
+        return len(self._waiting) >= enough or any(waiting.until <= now for waiting in self._waiting)
 
     def _start(self) -> None:
         if self._hashing or not self._waiting or not self._due():
             return
-        length = len(self._waiting[0].data)
+        length = len(min(self._waiting, key=lambda waiting: waiting.until).data)
         batch = [waiting for waiting in self._waiting if len(waiting.data) == length][: self._lanes]
         self._waiting = [waiting for waiting in self._waiting if waiting not in batch]
         self._hashing = True

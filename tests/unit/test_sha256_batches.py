@@ -123,6 +123,22 @@ async def test_no_chunk_waits_longer_than_its_patience(
         assert await batches.digest(memoryview(b"impatient")) == sha256(b"impatient")
 
 
+async def test_a_chunk_in_a_hurry_goes_at_once_and_takes_along_who_waits(
+    hashing: Hashing, batches: Sha256Batches
+) -> None:
+    with ExitStack() as on_their_way:
+        for _ in range(3 * LANES):
+            on_their_way.enter_context(batches.on_its_way())
+        waiting, other = asked(batches, b"like it"), asked(batches, b"of another length")
+        await settle()
+        assert await batches.digest(memoryview(b"hurried"), hurry=True) == sha256(b"hurried")
+        assert await waiting == sha256(b"like it")
+        await settle()
+        assert not other.done()
+    assert await other == sha256(b"of another length")
+    assert [sorted(batch) for batch in hashing.batches] == [[b"hurried", b"like it"], [b"of another length"]]
+
+
 async def test_what_arrives_while_a_batch_is_hashed_is_the_next_one(hashing: Hashing, batches: Sha256Batches) -> None:
     hashing.gate.clear()
     first = asked(batches, b"first")

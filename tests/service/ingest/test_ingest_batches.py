@@ -6,12 +6,16 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import pytest
+from blake3 import blake3
 from ingest_replica import KIB, chunk, chunks_of, header, running
 
+from ingest_service.hashing import FEW, ChunkHasher, by_library
 from ingest_service.sha256_batches import Sha256Batches
 from sealane.domain.errors import ChunkCorrupt
+from sealane.domain.limits import ChunkPlan
 
 CHUNKS = 40
 STREAMS = 4
@@ -46,6 +50,24 @@ async def test_every_chunk_of_four_streams_is_stored_under_its_own_sha256_i4() -
         assert [receipt.sha256 for receipt in receipts] == [hashlib.sha256(piece).digest() for piece in pieces]
         assert replica.ingest.memory.in_use == 0
     assert max(hashing.sizes, default=0) > 1, "no two chunks were ever hashed together"
+
+
+@pytest.mark.parametrize(
+    ("count", "index", "waits"), [(40, 7, True), (40, 39, False), (FEW, 0, False), (None, 7, True)]
+)
+async def test_none_waits_whose_upload_ends_with_it_or_is_small(count: int | None, index: int, waits: bool) -> None:
+    """Latency: someone waits for the whole of a small object, and for the last chunk of a large one."""
+    hashing = Hashing()
+    hasher = ChunkHasher(by_library(lambda *_: bytes(32)), None, hashing.batches)
+    plan = ChunkPlan(KIB, None if count is None else count * KIB)
+    data = random.Random(5).randbytes(KIB)
+    with ExitStack() as on_their_way:
+        for _ in range(3):
+            on_their_way.enter_context(hasher.on_its_way())
+        verifying = asyncio.create_task(hasher.verify(memoryview(data), index, plan, blake3(data).digest()))
+        done, _ = await asyncio.wait([verifying], timeout=0.2 if waits else 20)
+        assert bool(done) is not waits
+    assert (await verifying).sha256 == hashlib.sha256(data).digest()
 
 
 async def test_a_corrupt_chunk_is_refused_and_the_others_of_its_time_are_stored() -> None:
