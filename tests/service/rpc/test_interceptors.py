@@ -25,15 +25,17 @@ async def refused(served: Served, method: str = "UnaryUnary", **options: Any) ->
     return from_rpc_error(caught.value)
 
 
-async def test_no_header_names_a_tenant(served: Served) -> None:
-    """I12: the tenant is the identity's, whatever the metadata says; and who pretends to be a service is told no."""
-    await call(served.channel, "UnaryUnary", ["hello"], metadata=[("tenant", "other")])
-    (seen,) = served.tiny.calls
-    assert (seen.tenant, seen.subject, seen.method) == ("acme", "tester", "/tiny.Tiny/UnaryUnary")
-    for named in ("other", "acme"):
-        error = await refused(served, metadata=[("x-sealane-tenant", named)])
-        assert type(error) is errors.PermissionDenied
-    assert len(served.tiny.calls) == 1
+async def test_no_header_names_a_tenant(serve_tiny: Serve) -> None:
+    """I12: the tenant is the identity's, whatever the metadata says; and who pretends to be a service is told no, also
+    where a service may call."""
+    async with serve_tiny(rules={"/tiny.Tiny/UnaryUnary": frozenset(Role)}) as served:
+        await call(served.channel, "UnaryUnary", ["hello"], metadata=[("tenant", "other")])
+        (seen,) = served.tiny.calls
+        assert (seen.tenant, seen.subject, seen.method) == ("acme", "tester", "/tiny.Tiny/UnaryUnary")
+        for named in ("other", "acme"):
+            error = await refused(served, metadata=[("x-sealane-tenant", named)])
+            assert type(error) is errors.PermissionDenied
+        assert len(served.tiny.calls) == 1
 
 
 async def test_a_caller_without_identity_gets_no_further(serve_tiny: Serve) -> None:
