@@ -150,7 +150,8 @@ def test_a_drain_is_told_with_what_is_left_of_it(secured: Secured) -> None:
         stub = ingest_service_pb2_grpc.IngestServiceStub(channel)
         request = pb.CreateSessionRequest(filename="held", size=2)
         session = stub.CreateSession(request, metadata=metadata, timeout=30).session.session_id
-        held = iter_of(session)
+        over = threading.Event()
+        held = held_open(session, over)
         call = stub.UploadChunks.future(held, metadata=metadata)
         in_progress = 'sealane_rpcs_in_progress{method="UploadChunks"}'
         until(lambda: secured.value("sealane_memory_in_use_bytes") == 2, "the chunk in hand")
@@ -166,11 +167,12 @@ def test_a_drain_is_told_with_what_is_left_of_it(secured: Secured) -> None:
         assert left is not None
         assert 0 < left <= 25
         call.cancel()
+        over.set()
     assert secured.service.wait(60) == 0
 
 
-def iter_of(session: str) -> Iterator[pb.UploadChunksRequest]:
-    """A header, and a frame that does not end its chunk; then the stream is open until it is cancelled."""
+def held_open(session: str, over: threading.Event) -> Iterator[pb.UploadChunksRequest]:
+    """A header, and a frame that does not end its chunk; then the stream is open until it is ``over``."""
     yield pb.UploadChunksRequest(header=pb.StreamHeader(session_id=session))
     yield pb.UploadChunksRequest(frame=pb.ChunkFrame(chunk_index=0, data=b"x"))
-    threading.Event().wait(60)
+    over.wait(60)
