@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from sealane.dev.cluster import Cluster
+from tests.rolling.envoy import EXAMPLE, program
 from tests.rolling.roll import roll
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+
+def test_the_example_is_what_envoy_reads() -> None:
+    """As it stands: other programs read YAML in other ways."""
+    read = subprocess.run(
+        [program(), "--mode", "validate", "--config-path", str(EXAMPLE)], capture_output=True, text=True, check=False
+    )
+    assert read.returncode == 0, read.stderr
 
 
 async def test_replicas_restarted_one_by_one_under_load_fail_no_upload(cluster: Cluster, tmp_path: Path) -> None:

@@ -31,15 +31,15 @@ def program() -> str:
 
 
 class Envoy:
-    """A context manager; blocking. ``ingest`` and ``assembly`` are where it listens."""
+    """A context manager; blocking. ``address`` is where it listens, for both services."""
 
     def __init__(self, cluster: Cluster, directory: Path) -> None:
         self._cluster = cluster
         directory.mkdir(parents=True, exist_ok=True)
-        self._admin, ingest, assembly = free_ports(3)
-        self.ingest, self.assembly = f"{LOOPBACK}:{ingest}", f"{LOOPBACK}:{assembly}"
+        self._admin, port = free_ports(2)
+        self.address = f"{LOOPBACK}:{port}"
         path = directory / "envoy.json"
-        path.write_text(json.dumps(self._configured({"ingest": ingest, "assembly": assembly})))
+        path.write_text(json.dumps(self._configured(port)))
         # Its threads default to the machine's; two are plenty. --base-id: several Envoys at once share nothing.
         self._child = ChildProcess(
             [program(), "--config-path", str(path), "--concurrency", "2", "--use-dynamic-base-id", "-l", "warning"],
@@ -79,12 +79,12 @@ class Envoy:
             read: bytes = answer.read()
         return read
 
-    def _configured(self, ports: dict[Kind, int]) -> dict[str, Any]:
+    def _configured(self, port: int) -> dict[str, Any]:
         """The example with our addresses in place of its own, and nothing else changed."""
         config: dict[str, Any] = copy.deepcopy(yaml.safe_load(EXAMPLE.read_text(encoding="utf-8")))
         config["admin"]["address"]["socket_address"]["port_value"] = self._admin
-        for listener in config["static_resources"]["listeners"]:
-            listener["address"]["socket_address"] = {"address": LOOPBACK, "port_value": ports[listener["name"]]}
+        (listener,) = config["static_resources"]["listeners"]
+        listener["address"]["socket_address"] = {"address": LOOPBACK, "port_value": port}
         for cluster in config["static_resources"]["clusters"]:
             (locality,) = cluster["load_assignment"]["endpoints"]
             locality["lb_endpoints"] = [

@@ -80,7 +80,7 @@ async def roll(cluster: Cluster, directory: Path, *, rounds: int, lanes: int, st
     """Restart every replica of both services ``rounds`` times under load through Envoy."""
     loop = asyncio.get_running_loop()
     with Envoy(cluster, directory) as envoy:
-        load = Load(envoy.ingest, envoy.assembly, lanes=lanes, streams=streams, size=size)
+        load = Load(envoy.address, envoy.address, lanes=lanes, streams=streams, size=size)
         report = Report(load)
         begun = loop.time()
         loading = asyncio.create_task(load.run())
