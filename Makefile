@@ -151,6 +151,10 @@ promtool: $(PROMTOOL) ## Get promtool
 promcheck: $(STAMPS)/sealane $(TEST_READY) $(PROMTOOL) ## promtool: alert rules and their tests, the dashboard's queries, the metrics
 	@$(BIN)/python deploy/prometheus/check.py
 
+.PHONY: mixed-versions
+mixed-versions: $(STAMPS)/sealane $(TEST_READY) ## This tree's services beside those of another commit, on one bucket: REF=v0.1.0
+	@$(BIN)/python -m tests.compatibility.mixed $(REF)
+
 .PHONY: image-check
 image-check: $(STAMPS)/sealane $(TEST_READY) $(K8S_READY) ## The Dockerfile's steps and what they made, run as its user on a read-only root (Linux, root)
 	@$(BIN)/python deploy/docker/image_check.py
