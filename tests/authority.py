@@ -31,7 +31,7 @@ class Authority:
         self.ca_file.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(
-        self, name: str, *, spiffe: tuple[str, ...] = (), dns: tuple[str, ...] = ("localhost",), days: int = 2
+        self, name: str, *, spiffe: tuple[str, ...] = (), dns: tuple[str, ...] = ("localhost",), days: float = 2
     ) -> tuple[Path, Path]:
         """A leaf's certificate and key files, ``NAME.pem`` and ``NAME.key``, replaced whole if they are there."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -70,7 +70,7 @@ def _name(name: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int = 2
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: float = 2
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (

@@ -15,6 +15,7 @@ from sealane.cli import endpoints, security
 from sealane.cli.exit_codes import BY_REASON
 from sealane.cli.failures import CommandFailed
 from sealane.domain.errors import Reason
+from sealane.rpc.unreachable import is_about_tls
 
 if TYPE_CHECKING:
     from sealane.client import Client
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_TIMEOUT = 10.0
+_HINT = (
+    "Is it running there? `sealane dev` starts everything on this machine; --ingest and --assembly "
+    "(or SEALANE_INGEST, SEALANE_ASSEMBLY) say where it is."
+)
+_TLS_HINT = (
+    "--ca-file says whom to trust, --tls trusts the system's authorities, --server-name is the name in it, "
+    "--cert-file with --key-file what to show."
+)
 
 
 def endpoint_options(command: F) -> F:
@@ -87,8 +96,7 @@ async def connect(
             reason=Reason.PEER_UNAVAILABLE.value,
             code=code,
             exit_code=exit_code,
-            hint="Is it running there? `sealane dev` starts everything on this machine; --ingest and --assembly "
-            "(or SEALANE_INGEST, SEALANE_ASSEMBLY) say where it is.",
+            hint=_TLS_HINT if is_about_tls(error.message) else _HINT,
         ) from error
 
 

@@ -75,6 +75,11 @@ def shown(found: Endpoints) -> Shown:
     tls = None
     if given.get("tls") or given.get("ca_file") or cert:
         tls = Tls(given.get("ca_file"), cert, key, given.get("server_name") or "")
+    several = next((target for target in (found.ingest, found.assembly) if "," in target), None)
+    if tls is not None and several and not tls.server_name:
+        raise click.UsageError(
+            f"{several}: several addresses with TLS need --server-name, as their certificates have it"
+        )
     token: Token | None = given.get("token_file") or os.environ.get("SEALANE_TOKEN") or None
     plaintext = bool(given.get("plaintext"))
     if token is not None and tls is None and not plaintext:

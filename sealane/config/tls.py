@@ -58,6 +58,12 @@ class TlsSettings(Rules):
             faults.append("SEALANE_PEER_SERVER_NAME: only with SEALANE_PEER_TLS or SEALANE_PEER_CA_FILE")
         return faults + self._unreadable()
 
+    def _one_name(self, peer: str) -> list[str]:
+        """gRPC checks the certificates of several addresses by one name, which it must be told."""
+        if len(_addresses(peer)) > 1 and self.calls_with_tls and not self.peer_server_name:
+            return ["SEALANE_PEER_SERVER_NAME: must be set for several addresses: one name, in all certificates"]
+        return []
+
     def _unreadable(self) -> list[str]:
         """Files that are not there, or not what they should be."""
         faults: list[str] = []
@@ -86,9 +92,9 @@ class TlsSettings(Rules):
 
     def exposed(self, listen: str, peer: str) -> list[str]:
         """Faults of what would go over the network in plaintext without anybody having said so."""
+        faults = self._one_name(peer)
         if self.plaintext:
-            return []
-        faults: list[str] = []
+            return faults
         if self.tls_cert_file is None and not is_loopback(_host(listen)):
             faults.append(
                 f"SEALANE_LISTEN: {listen} is reached from other machines, without TLS. Set SEALANE_TLS_CERT_FILE and "

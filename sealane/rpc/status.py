@@ -20,6 +20,7 @@ from google.rpc import error_details_pb2, status_pb2
 from sealane.domain import errors as domain
 from sealane.domain.errors import Reason, SealaneError
 from sealane.rpc import error_details as details
+from sealane.rpc.unreachable import explained
 from sealane.store import port
 
 ERROR_DOMAIN = "sealane"
@@ -205,7 +206,7 @@ def _private(code: grpc.StatusCode, text: str) -> str:
 
 _WITHOUT_INFO: Mapping[grpc.StatusCode, Callable[[str], SealaneError]] = MappingProxyType(
     {
-        _C.UNAVAILABLE: lambda private: domain.PeerUnavailable("The server can't be reached.", private=private),
+        _C.UNAVAILABLE: lambda private: domain.PeerUnavailable(explained(private), private=private),
         _C.CANCELLED: lambda private: domain.PeerUnavailable("The server let go of the call.", private=private),
         _C.DEADLINE_EXCEEDED: lambda private: domain.DeadlineExceeded(private=private),
         _C.UNAUTHENTICATED: lambda private: domain.Unauthenticated(private=private),

@@ -220,6 +220,7 @@ SECRET = "a-secret-token-of-somebody"
         (["--ingest", "ingest.example:7301"], "--tls or --ca-file FILE"),
         (["--assembly", "10.0.0.7:7302"], "the token would go to 10.0.0.7:7302 without TLS"),
         (["--cert-file", __file__], "--cert-file and --key-file go together"),
+        (["--ingest", "127.0.0.1:1,127.0.0.1:2", "--tls"], "several addresses with TLS need --server-name"),
         (["--key-file", __file__], "--cert-file and --key-file go together"),
         (["--ca-file", "/nowhere"], "'/nowhere' does not exist"),
         (["--token-file", "/nowhere"], "'/nowhere' does not exist"),

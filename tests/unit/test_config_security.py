@@ -86,8 +86,11 @@ def test_a_token_does_not_go_to_another_machine_in_plaintext(
     for peer in ("assembly:7302", "10.0.0.1:7302,10.0.0.2:7302", "127.0.0.1:1,10.0.0.2:7302"):
         told = faults(environment, capsys, peer=peer, peer_token_file=token)
         assert "SEALANE_PEER_TOKEN_FILE" in told
-        assert not faults(environment, capsys, peer=peer, peer_token_file=token, peer_ca_file=files["ca"])
-        assert not faults(environment, capsys, peer=peer, peer_token_file=token, peer_tls="true")
+        for tls in ({"peer_ca_file": files["ca"]}, {"peer_tls": "true"}):
+            named = {"peer_server_name": "assembly"} if "," in peer else {}
+            assert not faults(environment, capsys, peer=peer, peer_token_file=token, **tls, **named)
+            told = faults(environment, capsys, peer=peer, peer_token_file=token, **tls)
+            assert ("SEALANE_PEER_SERVER_NAME" in told) is ("," in peer)
         assert not faults(environment, capsys, peer=peer, peer_token_file=token, plaintext="true")
     assert not faults(environment, capsys, peer="127.0.0.1:1,127.0.0.1:2", peer_token_file=token)
 
