@@ -64,6 +64,7 @@ def settings(**values: Any) -> IngestSettings:
     defaults: dict[str, Any] = {
         "s3_endpoint": "http://127.0.0.1:1",
         "memory_budget": 64 * KIB,
+        "reserved_share": 0.0,  # there is one tenant
         "memory_wait_seconds": 5.0,
         "watch_seconds": 0.02,
         "outcome_seconds": 2.0,
