@@ -58,7 +58,12 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
     rng = random.Random(os.urandom(16))  # noqa: S311, TID251 - jitter, not secrets; this is where entropy enters
     metrics = SharedMetrics(new_registry(), "assembly")
     s3 = S3Store(s3_settings(settings), waited=metrics.waited("connection"))
-    port = ObservedStore(s3, metrics.store_call_ended)
+
+    def store_call_ended(operation: str, outcome: str, seconds: float) -> None:
+        metrics.store_call_ended(operation, outcome, seconds)
+        gate.heard(outcome)
+
+    port = ObservedStore(s3, store_call_ended)
     statistics = statistics_for(metrics, started=port.now())
     policy = RetryPolicy(attempt_seconds=settings.s3_attempt_seconds, part_seconds=settings.s3_part_seconds)
     readiness = Readiness()

@@ -171,7 +171,12 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
     entropy: Entropy = os.urandom  # noqa: TID251 - the composition root: entropy is injected from here
     metrics = SharedMetrics(new_registry(), "ingest")
     s3 = S3Store(_s3_settings(settings), waited=metrics.waited("connection"))
-    store = ObservedStore(s3, metrics.store_call_ended)
+
+    def store_call_ended(operation: str, outcome: str, seconds: float) -> None:
+        metrics.store_call_ended(operation, outcome, seconds)
+        gate.heard(outcome)
+
+    store = ObservedStore(s3, store_call_ended)
     readiness = Readiness()
     gate = ProbeGate(
         store,

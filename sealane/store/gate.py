@@ -13,6 +13,7 @@ from typing import Protocol
 
 from sealane.logs import get_logger
 from sealane.store import keys
+from sealane.store.observed import ANSWERS
 from sealane.store.port import NoSuchKey, ObjectStore, OutcomeUnknown, StoreError
 from sealane.store.probe import ProbeReport
 
@@ -90,8 +91,14 @@ class ProbeGate:
         self._reach_timeout = reach_timeout
         self._prove_again = prove_again
         self._settle_seconds = settle_seconds
+        self._heard = 0
         self.report: Report | None = None
         self.accepted = False
+
+    def heard(self, outcome: str) -> None:
+        """Of any call to the store that has ended (:data:`sealane.store.observed.OUTCOMES`): who answers others is
+        not away, however long a look takes in the crowd."""
+        self._heard += outcome in ANSWERS
 
     async def run(self) -> None:
         """Probe until there is a verdict, then watch, until cancelled. Raises StoreRefused."""
@@ -128,17 +135,18 @@ class ProbeGate:
             raise StoreRefused(report, refused)
 
     async def _watch(self) -> None:
-        """Not ready while the store does not answer. Two misses in a row: one alone may be a hiccup under load."""
+        """Not ready while the store answers nobody. Two misses in a row: one alone may be a hiccup under load."""
         misses = 0
         while True:
             await asyncio.sleep(self._rng.uniform(0.5, 1.0) * self._watch_seconds)
+            heard = self._heard
             try:
                 await self._store.head(_REACH_KEY, timeout=self._reach_timeout)
                 misses = 0  # somebody wrote the key that nobody writes: an answer all the same
             except NoSuchKey:
                 misses = 0
             except StoreError as error:
-                misses += 1
+                misses = misses + 1 if heard == self._heard or not self.accepted else 0
                 if misses == 2:
                     _log.warning("store_away", error=type(error).__name__, detail=error.detail)
                     self.accepted = self._prove_again is None

@@ -53,6 +53,10 @@ OUTCOMES = ("ok", *dict.fromkeys(name for _, name in _OUTCOMES), "bug")
 """``not_found`` and ``precondition_failed`` are answers, not failures; ``unknown`` is a time-out, 5xx or a cut line."""
 
 
+ANSWERS = frozenset({"ok", "not_found", "precondition_failed", "conflict"})
+"""The store was there, and did what it does."""
+
+
 def outcome_of(error: BaseException) -> str:
     """The word for how a call failed."""
     return next((name for kind, name in _OUTCOMES if isinstance(error, kind)), "bug")

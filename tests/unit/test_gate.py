@@ -244,6 +244,32 @@ async def test_one_miss_alone_is_no_outage() -> None:
     assert set(changes) == {""}
 
 
+async def test_a_store_that_answers_others_is_not_away_however_long_a_look_takes() -> None:
+    """In the crowd of an overload a look may come too late, twice: that takes no replica out of rotation."""
+
+    class Crowded(Away):
+        misses = 0
+        crowd = True
+
+        async def around(self, op: str, key: str, effect: Callable[[], T]) -> T:
+            if key.endswith("reach"):
+                self.misses += 1
+                if self.crowd:
+                    gate.heard("ok")
+                raise OutcomeUnknown("too late")
+            return effect()
+
+    crowded, readiness = Crowded(), Readiness()
+    gate = gate_of(SimulatedStore(faults=crowded), readiness)
+    async with running(gate):
+        await until(readiness, True)
+        while crowded.misses < 10:  # noqa: ASYNC110 - so many looks
+            await asyncio.sleep(0.001)
+        assert readiness.ready
+        crowded.crowd = False
+        await until(readiness, False)
+
+
 async def test_readiness_is_the_sum_of_its_conditions() -> None:
     """A gate that finds its store again must not make a draining replica ready."""
     readiness = Readiness(waiting_for=("store", "kernel"))
