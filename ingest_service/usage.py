@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 
 from ingest_service.task_scope import TaskScope
@@ -37,13 +38,19 @@ _BEHIND = "~"
 _log = get_logger(__name__)
 
 
+@dataclass(eq=False, slots=True)
+class _Added:
+    amount: int
+    at: float | None = None
+    """When it was there; None: it is being written."""
+
+
 class Figure:
     """A number in the store: as counted, and what this replica has added since."""
 
     def __init__(self) -> None:
         self._counted = 0
-        self._added: dict[Hashable, tuple[int, float | None]] = {}
-        """Amount, and when it was there; None: it is being written."""
+        self._added: dict[Hashable, _Added] = {}
         self._extra = 0
 
     @property
@@ -52,21 +59,22 @@ class Figure:
 
     @contextmanager
     def adding(self, name: Hashable, amount: int) -> Iterator[None]:
-        """Counts at once; no more if the block fails."""
-        self._forget(name)
-        self._added[name] = (amount, None)
-        self._extra += amount
+        """Counts at once; no more if the block fails. Two at once of one name are one, of whichever succeeds."""
+        added = _Added(amount)
+        self._put(name, added)
         try:
             yield
         except BaseException:  # re-raised
-            self._forget(name)
+            if self._added.get(name) is added:
+                self._forget(name)
             raise
-        self._added[name] = (amount, asyncio.get_running_loop().time())
+        added.at = asyncio.get_running_loop().time()
+        self._put(name, added)  # again: of two that wrote it at once, the other may have failed meanwhile
 
     def is_new(self, name: Hashable, since: float) -> bool:
         """Whether it was added after ``since``: a walk that began then leaves it out, whether it saw it or not."""
         added = self._added.get(name)
-        return added is not None and (added[1] is None or added[1] >= since)
+        return added is not None and (added.at is None or added.at >= since)
 
     def counted(self, count: int, since: float) -> None:
         """A walk that began at ``since`` found ``count``, without those that are new."""
@@ -74,9 +82,15 @@ class Figure:
         for name in [name for name in self._added if not self.is_new(name, since)]:
             self._forget(name)
 
+    def _put(self, name: Hashable, added: _Added) -> None:
+        self._forget(name)
+        self._added[name] = added
+        self._extra += added.amount
+
     def _forget(self, name: Hashable) -> None:
-        amount, _ = self._added.pop(name, (0, None))
-        self._extra -= amount
+        added = self._added.pop(name, None)
+        if added is not None:
+            self._extra -= added.amount
 
 
 class Figures:

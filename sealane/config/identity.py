@@ -13,7 +13,8 @@ from sealane.rpc.identities import parse
 from sealane.rpc.reloaded import read
 
 MODES = ("static", "mtls", "jwt", "tokens")
-ROLES = ("uploader", "reader", "operator", "service")
+ROLES = ("uploader", "reader", "operator")
+"""What a token may be without standing in the identities file; never a service, for that is every tenant's."""
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
 _NEEDS_FILE = {"mtls", "tokens"}
 

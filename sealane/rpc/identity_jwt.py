@@ -15,7 +15,7 @@ from sealane.domain.errors import InvalidRequest, PermissionDenied, Unauthentica
 from sealane.domain.ids import Tenant
 from sealane.domain.ids import tenant as parse_tenant
 from sealane.rpc.identities import Grant, Identities
-from sealane.rpc.identity import Caller, Role
+from sealane.rpc.identity import USER_ROLES, Caller, Role
 from sealane.rpc.jwks import SigningKeys
 from sealane.rpc.reloaded import Reloaded
 
@@ -117,12 +117,16 @@ class JwtIdentity:
             return None
 
     def _roles(self, claims: Mapping[str, Any]) -> frozenset[Role]:
-        """Those of the claim, a list or a text with spaces between; an issuer's other roles are none of ours."""
+        """Those of the claim, a list or a text with spaces between; an issuer's other roles are none of ours.
+
+        Never a service's ⚠: it stands for every tenant, and many an issuer has a role of that name for others. Whose
+        token is the other half of sealane's, the identities file says.
+        """
         value = claim(claims, self._rules.roles_claim) if self._rules.roles_claim else None
         if value is None:
             return self._rules.default_roles
         named = value.split() if isinstance(value, str) else value if isinstance(value, list) else []
-        return frozenset(role for role in Role if role.value in named)
+        return frozenset(role for role in USER_ROLES if role.value in named)
 
 
 def claim(claims: Mapping[str, Any], name: str) -> Any:

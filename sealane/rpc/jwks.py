@@ -11,10 +11,11 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import urllib3
 from joserfc.errors import JoseError
-from joserfc.jwk import Key, KeySet, OctKey
+from joserfc.jwk import Key, KeySet, OctKey, import_key
 
 from sealane.domain.errors import PeerUnavailable, Unauthenticated
 from sealane.logs import get_logger
@@ -120,15 +121,31 @@ def parse_keys(content: bytes) -> KeySet:
     """The public keys of a JWK set. ValueError if there is none.
 
     Symmetric ones are left out: whoever knows such a key can make tokens, so it does not belong where keys are shown.
+    So is what is not understood (RFC 7517, section 5): an issuer that adds a key of a new kind, for others, must not
+    take away those that there are.
     """
     try:
-        keys = KeySet.import_key_set(json.loads(content))
-    except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
+        listed = json.loads(content)["keys"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"no JWK set ({type(error).__name__})") from None
-    public: list[Key] = [key for key in keys if not isinstance(key, OctKey) and key.get("use") in (None, "sig")]
+    if not isinstance(listed, list):
+        raise ValueError("no JWK set (its keys are no list)")
+    public = [key for each in listed if (key := _public_key(each)) is not None]
     if not public:
         raise ValueError("the JWK set has no public key for signatures")
     return KeySet(public)
+
+
+def _public_key(listed: Any) -> Key | None:
+    """A key that signatures may be verified with, else None."""
+    if not isinstance(listed, dict) or listed.get("use") not in (None, "sig"):
+        return None
+    try:
+        key = import_key(listed)
+        key.check_key_op("verify")
+    except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return None if isinstance(key, OctKey) else key
 
 
 def from_file(path: Path) -> tuple[Source, float]:

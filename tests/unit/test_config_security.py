@@ -122,6 +122,7 @@ def test_a_token_does_not_go_to_another_machine_in_plaintext(
         ({"identity": "jwt", "jwt_algorithms": "RS256,none"}, "SEALANE_JWT_ALGORITHMS"),
         ({"identity": "jwt", "jwt_algorithms": "HS256"}, "SEALANE_JWT_ALGORITHMS"),
         ({"identity": "jwt", "jwt_default_roles": "admin"}, "SEALANE_JWT_DEFAULT_ROLES"),
+        ({"identity": "jwt", "jwt_default_roles": "reader,service"}, "SEALANE_JWT_DEFAULT_ROLES"),
         ({"identity": "jwt", "jwt_jwks_url": "http://issuer.example/keys"}, "expected https"),
         ({"identity": "jwt", "jwt_jwks_url": "ftp://127.0.0.1/"}, "expected https"),
     ],

@@ -226,6 +226,15 @@ async def test_a_subject_that_is_written_down_goes_before_its_claims(issuer: Iss
         caller.recheck()
 
 
+async def test_no_claim_makes_a_service_of_anybody(issuer: Issuer) -> None:
+    """It would be every tenant's, and many an issuer calls its machine accounts so."""
+    for roles in ("service", ["service"], ["service", "reader"]):
+        caller = await identity(issuer).caller(issuer.token(roles=roles))
+        assert Role.SERVICE not in caller.roles
+        error = await refused(identity(issuer), issuer.token(roles=roles, tenant=None))
+        assert isinstance(error, PermissionDenied)
+
+
 async def test_a_token_without_a_tenant_is_nobodys(issuer: Issuer) -> None:
     for tenant in (None, "", "Acme", "../x", 7, ["acme"], "x" * 64):
         error = await refused(identity(issuer), issuer.token(tenant=tenant))

@@ -152,8 +152,29 @@ def test_only_public_keys_for_signatures_count(issuer: Issuer) -> None:
     ):
         with pytest.raises(ValueError, match="JWK set"):
             parse_keys(json.dumps(nothing).encode())
-    with pytest.raises(ValueError, match="JWK set"):
-        parse_keys(b"<html>")
+    for nothing in (b"<html>", b"[" * 100_000, b'{"keys":' + b"[" * 100_000):
+        with pytest.raises(ValueError, match="JWK set"):
+            parse_keys(nothing)
+
+
+def test_a_key_that_is_not_understood_takes_none_of_the_others_away(issuer: Issuer) -> None:
+    """RFC 7517, section 5: what an issuer adds for others must not refuse everybody here."""
+    keys = json.loads(issuer.jwks())["keys"]
+    rsa = next(key for key in keys if key["kty"] == "RSA")
+    for strange in (
+        {"kty": "EC", "kid": "x", "crv": "BP-256", "x": "AAAA", "y": "AAAA"},
+        {"kty": "EC", "kid": "x", "crv": "P-256", "x": "AAAA", "y": "AAAA"},
+        {"kty": "RSA", "kid": "x", "n": "AAAA", "e": "AQAB"},
+        {**rsa, "kid": "x", "use": "tls"},
+        {**rsa, "kid": "x", "key_ops": ["encrypt"]},
+        {**rsa, "kid": "x", "key_ops": 7},
+        {"kty": ["RSA"], "kid": "x"},
+        {"kid": "x"},
+        7,
+        None,
+    ):
+        found = parse_keys(json.dumps({"keys": [strange, *keys]}).encode())
+        assert {key.kid for key in found} == {"rsa", "ec"}, strange
 
 
 # --- sources ---

@@ -149,3 +149,32 @@ def test_a_figure_counts_what_is_new_once_whether_a_walk_saw_it_or_not() -> None
         assert figure.total == 112
 
     run(play())
+
+
+@pytest.mark.parametrize("first_fails", [True, False])
+@pytest.mark.parametrize("first_ends_first", [True, False])
+def test_two_that_write_one_chunk_at_once_count_once_whichever_fails(first_fails: bool, first_ends_first: bool) -> None:
+    """Else a client makes its figure smaller at will: two streams, one index, and an abort between their parts."""
+
+    async def play() -> None:
+        figure = Figure()
+        ends = asyncio.Event(), asyncio.Event()
+
+        async def write(number: int) -> None:
+            with figure.adding("chunk", 10):
+                await ends[number].wait()
+                if (number == 0) is first_fails:
+                    raise KeyError
+
+        writes = [asyncio.create_task(write(number)) for number in range(2)]
+        await asyncio.sleep(1)
+        assert figure.total == 10
+        for number in (0, 1) if first_ends_first else (1, 0):
+            ends[number].set()
+            await asyncio.wait([writes[number]])
+        assert figure.total == 10
+        await asyncio.gather(*writes, return_exceptions=True)
+        figure.counted(10, asyncio.get_running_loop().time() + 1)  # a later walk saw it
+        assert figure.total == 10
+
+    run(play())
