@@ -54,7 +54,8 @@ class CommonSettings(TlsSettings, IdentitySettings, StoreSettings, Observability
         faults = super().faults()
         if self.default_timeout > self.max_timeout:
             faults.append("SEALANE_DEFAULT_TIMEOUT: must not exceed SEALANE_MAX_TIMEOUT")
-        return faults + self.exposed(self.listen, self.peer)
+        faults += self.exposed(self.listen, self.peer)
+        return faults + self.unknown_to_each_other(self.identity_modes)
 
     @classmethod
     def settings_customise_sources(

@@ -90,6 +90,19 @@ class TlsSettings(Rules):
             faults.append(f"SEALANE_TLS_CERT_FILE, SEALANE_TLS_KEY_FILE, SEALANE_TLS_CLIENT_CA_FILE: {error}")
         return faults
 
+    def unknown_to_each_other(self, modes: frozenset[str]) -> list[str]:
+        """Faults for which nobody could be known by a certificate, or the two services not by each other."""
+        faults: list[str] = []
+        if "mtls" in modes and self.tls_client_ca_file is None:
+            faults.append("SEALANE_TLS_CLIENT_CA_FILE: must be set for mtls: nobody would show a certificate")
+        by_certificate = "mtls" in modes and self.calls_with_tls
+        if modes != {"static"} and not by_certificate and self.peer_token_file is None:
+            faults.append(
+                "SEALANE_PEER_TOKEN_FILE: must be set: the other service asks who calls it, as this one does"
+                + (" (or SEALANE_PEER_CA_FILE, to show it the certificate)" if "mtls" in modes else "")
+            )
+        return faults
+
     def exposed(self, listen: str, peer: str) -> list[str]:
         """Faults of what would go over the network in plaintext without anybody having said so."""
         faults = self._one_name(peer)

@@ -75,6 +75,8 @@ def secured(seaweed: SeaweedFS, plain_s3: Minio, tmp_path_factory: pytest.TempPa
     identities.write_text(
         f'[[token]]\nname = "ci"\ntoken = "{TOKEN}"\ntenant = "acme"\nroles = ["uploader", "reader"]\n'
     )
+    peer_token = directory / "peer-token"
+    peer_token.write_text(TOKEN)
     bucket = f"secured-{secrets.token_hex(6)}"
     plain_s3.make_bucket(bucket)
     own, health, metrics = (f"{LOOPBACK}:{port}" for port in free_ports(3))
@@ -91,6 +93,7 @@ def secured(seaweed: SeaweedFS, plain_s3: Minio, tmp_path_factory: pytest.TempPa
             "SEALANE_TLS_CERT_FILE": str(certificate),
             "SEALANE_TLS_KEY_FILE": str(key),
             "SEALANE_PEER": f"{LOOPBACK}:1",
+            "SEALANE_PEER_TOKEN_FILE": str(peer_token),
             "SEALANE_TRACES_ENDPOINT": f"http://{collector.address}",
             "OTEL_BSP_SCHEDULE_DELAY": "100",
         }

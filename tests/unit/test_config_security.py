@@ -32,12 +32,14 @@ def files(tmp_path: Path) -> dict[str, str]:
         f'[[token]]\nname = "a"\ntoken = "{SECRET}"\ntenant = "acme"\nroles = ["reader"]\n'
     )
     (tmp_path / "jwks.json").write_bytes(Issuer().jwks())
+    (tmp_path / "peer-token").write_text(SECRET)
     return {
         "cert": str(cert),
         "key": str(key),
         "ca": str(authority.ca_file),
         "identities": str(tmp_path / "identities.toml"),
         "jwks": str(tmp_path / "jwks.json"),
+        "token": str(tmp_path / "peer-token"),
     }
 
 
@@ -116,6 +118,10 @@ def test_a_token_does_not_go_to_another_machine_in_plaintext(
         ({"peer_ca_file": "{identities}"}, "SEALANE_PEER_CA_FILE"),
         ({"peer_token_file": "/nowhere"}, "SEALANE_PEER_TOKEN_FILE: /nowhere"),
         ({"peer_server_name": "x"}, "SEALANE_PEER_SERVER_NAME: only with"),
+        ({"identity": "mtls"}, "SEALANE_TLS_CLIENT_CA_FILE: must be set for mtls"),
+        ({"identity": "mtls"}, "SEALANE_PEER_TOKEN_FILE: must be set"),
+        ({"identity": "tokens"}, "SEALANE_PEER_TOKEN_FILE: must be set"),
+        ({"identity": "jwt", "peer_ca_file": "{ca}"}, "SEALANE_PEER_TOKEN_FILE: must be set"),
         ({"identity": "jwt"}, "SEALANE_JWT_ISSUER: must be set"),
         ({"identity": "jwt"}, "SEALANE_JWT_AUDIENCE: must be set"),
         ({"identity": "jwt"}, "SEALANE_JWT_JWKS_FILE, SEALANE_JWT_JWKS_URL: one of them"),
@@ -141,14 +147,16 @@ def test_what_does_not_fit_together_is_a_fault(
 def test_each_mode_has_settings_that_it_starts_with(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], files: dict[str, str]
 ) -> None:
-    jwt = {"jwt_issuer": "https://issuer.example", "jwt_audience": "sealane"}
+    peer = {"peer_token_file": files["token"]}
+    jwt = {"jwt_issuer": "https://issuer.example", "jwt_audience": "sealane"} | peer
     tls = {"tls_cert_file": files["cert"], "tls_key_file": files["key"], "tls_client_ca_file": files["ca"]}
     listed = {"identities_file": files["identities"]}
-    assert not faults(environment, capsys, identity="tokens", **listed)
+    assert not faults(environment, capsys, identity="tokens", **listed, **peer)
     assert not faults(environment, capsys, identity="jwt", jwt_jwks_file=files["jwks"], **jwt)
     for url in ("https://issuer.example/keys", "http://127.0.0.1:8080/keys", "http://localhost/keys"):
         assert not faults(environment, capsys, identity="jwt", jwt_jwks_url=url, **jwt)
-    assert not faults(environment, capsys, identity="mtls", **listed, **tls)
+    assert not faults(environment, capsys, identity="mtls", **listed, **tls, **peer)
+    assert not faults(environment, capsys, identity="mtls", **listed, **tls, peer_ca_file=files["ca"])
     assert not faults(
         environment, capsys, identity="mtls, jwt,tokens", jwt_jwks_file=files["jwks"], **jwt, **listed, **tls
     )
