@@ -152,7 +152,7 @@ def test_a_projected_token_is_for_sealane_alone_and_short_lived(
     assert any(said in fault for fault in rules(prod))
 
 
-@pytest.mark.parametrize("name", ["tls", "token", "identity"])
+@pytest.mark.parametrize("name", ["tls", "token", "identity", "quotas"])
 def test_a_file_that_no_volume_brings_is_a_fault(prod: Manifests, one: One, name: str) -> None:
     """The service would end with code 78 in every pod, and the roll would hang."""
     container = one(prod, *INGEST)["spec"]["template"]["spec"]["containers"][0]

@@ -110,10 +110,11 @@ def cluster(seaweed: SeaweedFS, plain_s3: Minio, tmp_path_factory: pytest.TempPa
             ),
             "/etc/sealane/identity/jwks.json": folder / "jwks.json",
             "/etc/sealane/identity/identities.toml": folder / "identities.toml",
+            "/etc/sealane/quotas/quotas.toml": folder / "quotas.toml",
         }
         (folder / "jwks.json").write_bytes(issuer.jwks())
-        file = mounts.content("/etc/sealane/identity/identities.toml", pod, container, manifests)
-        (folder / "identities.toml").write_bytes(file or b"")
+        for path in ("/etc/sealane/identity/identities.toml", "/etc/sealane/quotas/quotas.toml"):
+            (folder / Path(path).name).write_bytes(mounts.content(path, pod, container, manifests) or b"")
         environment = given(container, maps)
         named = dict(mounts.files(environment))
         assert set(named.values()) == set(brought)
