@@ -107,7 +107,10 @@ class JwtIdentity:
         return claims
 
     def _grant(self, subject: str) -> Grant | None:
-        return None if self._identities is None else self._identities.value.subjects.get(subject)
+        grant = None if self._identities is None else self._identities.value.subjects.get(subject)
+        if grant is not None and grant.expires is not None and self._now() >= grant.expires:
+            raise PermissionDenied(private=f"JWT of {subject}: its entry in the identities file has expired")
+        return grant
 
     def _tenant(self, claims: Mapping[str, Any]) -> Tenant | None:
         value = claim(claims, self._rules.tenant_claim)

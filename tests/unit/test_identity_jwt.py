@@ -235,6 +235,17 @@ async def test_no_claim_makes_a_service_of_anybody(issuer: Issuer) -> None:
         assert isinstance(error, PermissionDenied)
 
 
+async def test_a_subjects_entry_expires_and_its_claims_do_not_take_its_place(issuer: Issuer) -> None:
+    clock = Clock()
+    file = FileOf('[[subject]]\nsub = "farm"\ntenant = "acme"\nroles = ["reader"]\nexpires = 2027-01-01T00:00:10Z\n')
+    of = identity(issuer, file=file, clock=clock)
+    caller = await of.caller(issuer.token())
+    clock.now = NOW + timedelta(seconds=10)
+    assert isinstance(await refused(of, issuer.token()), PermissionDenied)
+    with pytest.raises(PermissionDenied):
+        caller.recheck()
+
+
 async def test_a_token_without_a_tenant_is_nobodys(issuer: Issuer) -> None:
     for tenant in (None, "", "Acme", "../x", 7, ["acme"], "x" * 64):
         error = await refused(identity(issuer), issuer.token(tenant=tenant))
