@@ -108,7 +108,7 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
             entropy=os.urandom,  # noqa: TID251 - see above
             statistics=statistics,
         )
-        servicer = AssemblyServicer(assembly, limits=limits)
+        servicer = AssemblyServicer(assembly, limits=limits, readings=settings.readings_at_once)
         return await serve(
             name="assembly",
             settings=settings,

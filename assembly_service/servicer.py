@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import TypeAlias
@@ -18,6 +19,7 @@ from sealane.domain.limits import Limits
 from sealane.domain.states import SessionState
 from sealane.rpc import convert
 from sealane.rpc.call import this_call
+from sealane.slots import Slots
 from sealane.store.deadline import Deadline
 from sealane.v1 import assembly_service_pb2 as pb
 from sealane.v1 import assembly_service_pb2_grpc
@@ -28,9 +30,11 @@ Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 class AssemblyServicer(assembly_service_pb2_grpc.AssemblyServiceServicer):
     """Raises domain and store errors; :mod:`sealane.rpc.boundary` answers them."""
 
-    def __init__(self, assembly: Assembly, *, limits: Limits) -> None:
+    def __init__(self, assembly: Assembly, *, limits: Limits, readings: int = 8) -> None:
+        """``readings``: VerifyObject calls at once; of more than three, a quarter is for tenants that have none."""
         self._assembly = assembly
         self._limits = limits
+        self._readings = Slots(readings, "readings of whole objects", reserved=0.25)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Make ``server`` serve this."""
@@ -125,15 +129,17 @@ class AssemblyServicer(assembly_service_pb2_grpc.AssemblyServiceServicer):
         self, request: pb.VerifyObjectRequest, context: Context
     ) -> AsyncIterator[pb.VerifyObjectResponse]:
         session = _session(request.session_id)
-        verify = self._assembly.object_verifier.verify
-        async with contextlib.aclosing(verify(this_call().tenant, session, this_call().deadline)) as told:
-            async for progress in told:  # closed with the call, so that a client who leaves frees the connection
-                yield pb.VerifyObjectResponse(
-                    bytes_read=progress.bytes_read,
-                    size=progress.size,
-                    verified=progress.blake3 is not None,
-                    blake3=progress.blake3 or b"",
-                )
+        call, verify = this_call(), self._assembly.object_verifier.verify
+        # One that is under way when the service drains may go on, as long as any other call.
+        with self._readings.hold(asyncio.Event().set, call.tenant):
+            async with contextlib.aclosing(verify(call.tenant, session, call.deadline)) as told:
+                async for progress in told:  # closed with the call, so that a client who leaves frees the connection
+                    yield pb.VerifyObjectResponse(
+                        bytes_read=progress.bytes_read,
+                        size=progress.size,
+                        verified=progress.blake3 is not None,
+                        blake3=progress.blake3 or b"",
+                    )
 
 
 def _session(text: str) -> SessionId:

@@ -45,6 +45,12 @@ class AssemblySettings(CommonSettings):
     """VerifyObject reads so much at a time; a call holds about two of these in memory."""
 
     @property
+    def readings_at_once(self) -> int:
+        """VerifyObject calls at once: each holds a connection to the store for as long as it reads, and commits, the
+        sweeper and everybody else need some, too."""
+        return max(1, self.s3_max_connections // 2)
+
+    @property
     def retention(self) -> Retention:
         return Retention(
             grace=timedelta(seconds=self.grace),

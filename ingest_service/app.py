@@ -26,7 +26,6 @@ from ingest_service.session_list import SessionLister
 from ingest_service.sessions import OutcomeClient, Sessions
 from ingest_service.settings import IngestSettings
 from ingest_service.sha256_batches import Sha256Batches
-from ingest_service.slots import Slots
 from ingest_service.standing import Standing
 from ingest_service.statistics import Statistics
 from ingest_service.task_scope import TaskScope
@@ -46,6 +45,7 @@ from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.rates import RequestRates
 from sealane.rpc.security import security
 from sealane.rpc.server import EXIT_FAILED, MAX_FRAME_MESSAGE_BYTES, serve
+from sealane.slots import Slots
 from sealane.store.backoff import RetryBudget, RetryPolicy
 from sealane.store.gate import ProbeGate, Report
 from sealane.store.observed import ObservedStore

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ingest_service.admission import MemoryBudget
-from ingest_service.slots import Slots
 from ingest_service.statistics import Statistics
 from sealane.metrics.families import SLOW, Family, Reading, one
 from sealane.metrics.shared import SharedMetrics
+from sealane.slots import Slots
 
 CREATED = Family("sealane_sessions_created_total", "counter", "Sessions created.")
 CHUNKS = Family(

@@ -14,11 +14,11 @@ from enum import StrEnum
 
 from ingest_service.admission import Lease
 from ingest_service.error_frames import clear_locals
+from ingest_service.hands import Hands
 from ingest_service.hashing import ChunkHasher, ChunkHashes
 from ingest_service.multipart import MultipartUploads
 from ingest_service.quota_guard import QuotaGuard
 from ingest_service.receipts import Receipts
-from ingest_service.slots import Hands
 from ingest_service.standing import Standing, UploadTarget
 from ingest_service.statistics import Statistics
 from ingest_service.task_scope import TaskScope

@@ -16,7 +16,6 @@ from ingest_service.receipts import Receipts
 from ingest_service.receive import StreamServices, UploadStream
 from ingest_service.session_list import SessionLister
 from ingest_service.sessions import Sessions
-from ingest_service.slots import Slots
 from ingest_service.statistics import Statistics
 from ingest_service.stream_messages import StreamMessage
 from ingest_service.watch import Watcher
@@ -26,6 +25,7 @@ from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.views import SessionView
 from sealane.rpc import convert
 from sealane.rpc.call import this_call
+from sealane.slots import Slots
 from sealane.store.gate import Report
 from sealane.v1 import ingest_service_pb2 as pb
 from sealane.v1 import ingest_service_pb2_grpc, session_pb2

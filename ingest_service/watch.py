@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from ingest_service.sessions import Sessions
-from ingest_service.slots import Slots
 from sealane.domain.errors import Draining
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.views import SessionView
+from sealane.slots import Slots
 from sealane.store.deadline import Deadline
 
 PATIENCE = 1.5

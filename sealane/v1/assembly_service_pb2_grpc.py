@@ -205,6 +205,7 @@ class AssemblyServiceServicer:
         Streams progress; the last message has `verified` true. FAILED_PRECONDITION SESSION_NOT_COMMITTED. NOT_FOUND.
         GENERATION_MISMATCH: a later generation has replaced it; KeyErrorDetail names that one.
         DATA_LOSS OBJECT_CORRUPT: the bytes at rest are not those committed; SESSION_LOST: the object is not there.
+        RESOURCE_EXHAUSTED OVERLOADED: as many are being read as may be at once; repeat after RetryInfo.
         Roles: uploader, reader, operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from virtual_time import run
 
 from ingest_service.admission import MemoryBudget
-from ingest_service.slots import REMEMBERED_SECONDS, Hands, Slots
+from ingest_service.hands import Hands
 from sealane.domain.errors import Draining, Overloaded
+from sealane.slots import REMEMBERED_SECONDS, Slots
 from sealane.store.deadline import Deadline
 
 STEP = 1.0

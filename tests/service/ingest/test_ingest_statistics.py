@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry
 from ingest_service import receive
 from ingest_service.admission import MemoryBudget
 from ingest_service.metrics import expose, statistics_for
-from ingest_service.slots import Slots
 from ingest_service.statistics import Statistics
 from sealane.domain.errors import ChunkConflict, ChunkCorrupt, Overloaded
 from sealane.metrics.shared import SharedMetrics
+from sealane.slots import Slots
 from sealane.store.deadline import Deadline
 from sealane.store.simulated import SimulatedStore
 

@@ -1,13 +1,12 @@
-"""How many at once: upload streams and watchers, which are refused when there are too many, and parts, which wait."""
+"""How many calls at once of a kind that each hold something for long: streams, watchers, readings of whole objects."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from ingest_service.turns import Turns
 from sealane.domain.errors import Draining, Overloaded
 
 REMEMBERED_SECONDS = 20.0
@@ -78,39 +77,3 @@ class Slots:
             return self._reserved
         behind = sum(other != tenant and self._by_tenant[other] < share for other in self._wanting)
         return max(self._reserved, behind)
-
-
-class Hands:
-    """At most ``limit`` parts on their way to the store; tenants take turns (:mod:`ingest_service.turns`)."""
-
-    def __init__(self, limit: int) -> None:
-        self._free = limit
-        self._turns = Turns()
-
-    @asynccontextmanager
-    async def one(self, tenant: str, cost: int) -> AsyncIterator[None]:
-        """A hand for ``cost`` bytes, while the block runs; waits for it."""
-        ticket = self._turns.ask(tenant, cost)
-        self._grant()
-        try:
-            await ticket.granted
-        except asyncio.CancelledError:
-            if ticket.granted.cancelled():
-                self._turns.leave(ticket)
-            else:  # granted in this very step
-                self._give_back(tenant, cost)
-            raise
-        try:
-            yield
-        finally:
-            self._give_back(tenant, cost)
-
-    def _give_back(self, tenant: str, cost: int) -> None:
-        self._free += 1
-        self._turns.give_back(tenant, cost)
-        self._grant()
-
-    def _grant(self) -> None:
-        while self._free and (ticket := self._turns.first()) is not None:
-            self._free -= 1
-            self._turns.grant(ticket)
