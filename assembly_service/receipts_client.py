@@ -6,11 +6,19 @@ import grpc
 
 from sealane import spans
 from sealane.domain.chunks import Receipt
-from sealane.domain.errors import BadRecord, DeadlineExceeded, InternalError, PeerUnavailable, SealaneError
+from sealane.domain.errors import (
+    BadRecord,
+    DeadlineExceeded,
+    InternalError,
+    PeerUnavailable,
+    PermissionDenied,
+    SealaneError,
+    Unauthenticated,
+)
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.limits import MAX_PARTS
 from sealane.rpc import convert
-from sealane.rpc.peer import PeerMetadata, nothing
+from sealane.rpc.peer import PeerMetadata, nothing, refused_by
 from sealane.rpc.status import from_rpc_error, said_by_server
 from sealane.store.deadline import Deadline
 from sealane.v1 import ingest_service_pb2, ingest_service_pb2_grpc
@@ -54,7 +62,10 @@ class GrpcReceiptsClient:
 
 def _understood(error: grpc.aio.AioRpcError) -> SealaneError:
     """What ingest said; and if it was not ingest that ended the call, nothing follows from that for the session."""
-    if (said := said_by_server(error)) is not None and not isinstance(said, DeadlineExceeded):
+    said = said_by_server(error)
+    if isinstance(said, Unauthenticated | PermissionDenied):
+        return refused_by("ingest", said)
+    if said is not None and not isinstance(said, DeadlineExceeded):
         said.private = f"ingest: {said.private}"
         return said
     failure = from_rpc_error(error)

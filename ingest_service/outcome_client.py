@@ -5,12 +5,12 @@ from __future__ import annotations
 import grpc
 
 from sealane import spans
-from sealane.domain.errors import DeadlineExceeded, PeerUnavailable, SealaneError
+from sealane.domain.errors import DeadlineExceeded, PeerUnavailable, PermissionDenied, SealaneError, Unauthenticated
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.states import SessionState
 from sealane.domain.views import CommittedObject
 from sealane.rpc import convert
-from sealane.rpc.peer import PeerMetadata, nothing
+from sealane.rpc.peer import PeerMetadata, nothing, refused_by
 from sealane.rpc.status import from_rpc_error
 from sealane.store.deadline import Deadline
 from sealane.v1 import assembly_service_pb2, assembly_service_pb2_grpc
@@ -42,6 +42,8 @@ class GrpcOutcomeClient:
 
 def _as_peer(error: SealaneError) -> SealaneError:
     """No answer in time is the peer's absence, not this call's own deadline."""
+    if isinstance(error, Unauthenticated | PermissionDenied):
+        return refused_by("assembly", error)
     if isinstance(error, DeadlineExceeded | PeerUnavailable):
         return PeerUnavailable.of("assembly", private=f"assembly: {error.private}")
     return error

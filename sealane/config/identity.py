@@ -16,7 +16,7 @@ MODES = ("static", "mtls", "jwt", "tokens")
 ROLES = ("uploader", "reader", "operator")
 """What a token may be without standing in the identities file; never a service, for that is every tenant's."""
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
-_NEEDS_FILE = {"mtls", "tokens"}
+_NEEDS_FILE = {"mtls", "jwt", "tokens"}
 
 
 class IdentitySettings(Rules):
@@ -71,7 +71,7 @@ class IdentitySettings(Rules):
         elif "static" in modes and len(modes) > 1:
             faults.append("SEALANE_IDENTITY: static stands alone; beside it nobody would be refused")
         if modes & _NEEDS_FILE and self.identities_file is None:
-            faults.append("SEALANE_IDENTITIES_FILE: must be set for mtls and for tokens")
+            faults.append("SEALANE_IDENTITIES_FILE: must be set: it says who the other service is, if nobody else")
         faults += self._readable()
         return faults + (self._jwt_faults() if "jwt" in modes else [])
 

@@ -8,12 +8,16 @@ from typing import Protocol, TypeAlias
 
 from grpc import aio
 
+from sealane.domain.errors import PeerUnavailable, SealaneError
 from sealane.domain.ids import Tenant
+from sealane.logs import get_logger
 from sealane.rpc.bearer import AUTHORIZATION
 from sealane.rpc.channel import channel
 from sealane.rpc.client_tls import ClientTls
 from sealane.rpc.identity import TENANT_KEY
 from sealane.rpc.token_file import TokenFile
+
+_log = get_logger(__name__)
 
 PeerMetadata: TypeAlias = Callable[[Tenant], Sequence[tuple[str, str]]]
 """What goes with a call on a tenant's behalf."""
@@ -42,6 +46,12 @@ class PeerSettings(Protocol):
     def peer_token_file(self) -> Path | None: ...
     @property
     def identity_modes(self) -> frozenset[str]: ...
+
+
+def refused_by(service: str, said: SealaneError) -> PeerUnavailable:
+    """What it means to a caller that ``service`` does not let this one in: not his fault, nor his to mend."""
+    _log.error("refused_by_peer", alarm=True, peer_service=service, reason=said.reason.value, detail=said.message)
+    return PeerUnavailable.of(service, private=f"{service} refuses this service: {said.message} {said.private}")
 
 
 def nothing(tenant: Tenant) -> Sequence[tuple[str, str]]:

@@ -104,6 +104,7 @@ def test_a_token_does_not_go_to_another_machine_in_plaintext(
         ({"identity": " , "}, "SEALANE_IDENTITY"),
         ({"identity": "static,jwt"}, "static stands alone"),
         ({"identity": "tokens"}, "SEALANE_IDENTITIES_FILE: must be set"),
+        ({"identity": "jwt"}, "SEALANE_IDENTITIES_FILE: must be set"),
         ({"identity": "mtls"}, "SEALANE_IDENTITIES_FILE: must be set"),
         ({"identities_file": "/nowhere"}, "SEALANE_IDENTITIES_FILE: /nowhere: No such file"),
         ({"identities_file": "{cert}"}, "SEALANE_IDENTITIES_FILE: the identities file is no TOML"),
@@ -148,13 +149,13 @@ def test_each_mode_has_settings_that_it_starts_with(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], files: dict[str, str]
 ) -> None:
     peer = {"peer_token_file": files["token"]}
+    listed = {"identities_file": files["identities"]}
     jwt = {"jwt_issuer": "https://issuer.example", "jwt_audience": "sealane"} | peer
     tls = {"tls_cert_file": files["cert"], "tls_key_file": files["key"], "tls_client_ca_file": files["ca"]}
-    listed = {"identities_file": files["identities"]}
     assert not faults(environment, capsys, identity="tokens", **listed, **peer)
-    assert not faults(environment, capsys, identity="jwt", jwt_jwks_file=files["jwks"], **jwt)
+    assert not faults(environment, capsys, identity="jwt", jwt_jwks_file=files["jwks"], **jwt, **listed)
     for url in ("https://issuer.example/keys", "http://127.0.0.1:8080/keys", "http://localhost/keys"):
-        assert not faults(environment, capsys, identity="jwt", jwt_jwks_url=url, **jwt)
+        assert not faults(environment, capsys, identity="jwt", jwt_jwks_url=url, **jwt, **listed)
     assert not faults(environment, capsys, identity="mtls", **listed, **tls, **peer)
     assert not faults(environment, capsys, identity="mtls", **listed, **tls, peer_ca_file=files["ca"])
     assert not faults(

@@ -16,6 +16,7 @@ from secured_world import (
     TENANTS,
     Secured,
     bearer,
+    commit_request,
     everything,
     identities,
     messages,
@@ -25,7 +26,7 @@ from secured_world import (
     until,
 )
 
-from sealane.domain.errors import PermissionDenied, Unauthenticated
+from sealane.domain.errors import PeerUnavailable, PermissionDenied, Unauthenticated
 from sealane.rpc.access import RULES
 from sealane.rpc.status import from_rpc_error
 from sealane.v1 import assembly_service_pb2 as assembly_pb
@@ -148,6 +149,23 @@ async def test_an_upload_from_end_to_end_with_the_services_calling_each_other(wo
     between = [line for line in world.outcomes if line["subject"] == "peer"]
     assert between
     assert {(line["tenant"], line["code"]) for line in between} == {("acme", "OK")}
+
+
+async def test_services_that_refuse_each_other_are_unavailable_and_an_alarm(world: Secured) -> None:
+    """Not the caller's fault, and not his to mend: a commit says UNAVAILABLE, never that *he* may not."""
+    session = await world.create(ALL)
+    await world.upload(ALL, session)
+    (world.directory / "peer-token").write_text("a-token-that-nobody-knows-0123456789")
+    error = await refusal(world.assembly.CommitSession(commit_request(session), timeout=20, metadata=bearer(ALL)))
+    assert type(from_rpc_error(error)) is PeerUnavailable
+    asked = ingest_pb.GetSessionRequest(session_id=session)
+    seen = await world.ingest.GetSession(asked, timeout=20, metadata=bearer(ALL))
+    assert seen.session.outcome_unavailable
+    refused = [line for line in world.lines if line["event"] == "refused_by_peer"]
+    assert {line["peer_service"] for line in refused} == {"ingest", "assembly"}
+    assert all(line["alarm"] for line in refused)
+    (world.directory / "peer-token").write_text(PEER)
+    assert (await world.commit(ALL, session)).committed_object.size == len(CONTENT)
 
 
 class Stream:
