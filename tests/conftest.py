@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import signal
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,6 @@ settings.load_profile("sealane")
 # A run in the background of a script inherits an ignored SIGINT, and so would the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 HERE = Path(__file__).parent
-OWN_PROCESSES = {"test_cli_dev.py", "test_bench_quick.py"}
-"""End-to-end tests that never touch the shared cluster, and may run beside those that do."""
 LONGEST_FIRST = ("e2e", "chaos", "simulation", "model", "hostile", "contract")
 
 
@@ -44,8 +43,14 @@ class Rooms(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        own_processes = Path(path).name in OWN_PROCESSES
-        return "cluster" if path.startswith("tests/e2e/") and not own_processes else path
+        return "cluster" if path.startswith("tests/e2e/") and _shares_the_cluster(HERE.parent / path) else path
+
+
+@cache
+def _shares_the_cluster(path: Path) -> bool:
+    """Whether a test of that file asks for one of the fixtures that are made of the shared cluster."""
+    text = path.read_text(encoding="utf-8")
+    return any(fixture in text for fixture in ("(cluster: Cluster", "sealane: Commands", "committed: dict"))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Rooms:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.conftest import Rooms
-
-ROOT = Path(__file__).parents[2]
 
 
 def scope(nodeid: str) -> str:
@@ -20,8 +16,13 @@ def test_a_file_is_one_room() -> None:
     assert scope("tests/unit/test_ids.py::test_a") != scope("tests/unit/test_keys.py::test_a")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests" / "e2e").glob("test_*.py")), ids=lambda path: path.name)
-def test_whoever_uses_the_shared_cluster_is_in_its_room(path: Path) -> None:
-    fixtures = ("cluster: Cluster", "sealane: Commands", "committed: dict")
-    uses = any(fixture in path.read_text(encoding="utf-8") for fixture in fixtures)
-    assert scope(f"tests/e2e/{path.name}::test_it") == "cluster" or not uses
+@pytest.mark.parametrize(
+    "name", ["test_cli_put", "test_replicas", "test_rolling", "test_store_away", "test_cli_doctor"]
+)
+def test_who_uses_the_shared_cluster_is_in_its_room(name: str) -> None:
+    assert scope(f"tests/e2e/{name}.py::test_it") == "cluster"
+
+
+@pytest.mark.parametrize("name", ["test_cli_dev", "test_secured", "test_observability"])
+def test_who_starts_processes_of_their_own_may_run_beside(name: str) -> None:
+    assert scope(f"tests/e2e/{name}.py::test_it") == f"tests/e2e/{name}.py"
