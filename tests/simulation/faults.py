@@ -48,9 +48,9 @@ class StoreFault:
     late (no answer; the effect after ``seconds``), slow (on its way for ``seconds``), slow_answer, early_abort (an
     abort is answered, and takes effect after ``seconds``), error200 (CMU: 200 with an error in it, the effect after
     ``seconds``, or none if 0), shows_late (CMU: the upload is gone at once, the object there after ``seconds``, and the
-    answer after that), lose_upload (the store forgets the upload that the call is about), crash_before and
-    crash_after (its process dies, and comes back after ``seconds``), pause_before (the whole machine stands still just
-    before the call is sent).
+    answer after that), says_gone (CMU: NoSuchUpload, and the upload lives), lose_upload (the store forgets the upload
+    that the call is about), crash_before and crash_after (its process dies, and comes back after ``seconds``),
+    pause_before (the whole machine stands still just before the call is sent).
     """
 
     who: str
@@ -125,7 +125,7 @@ def store_fault(rng: random.Random) -> StoreFault:
     if part.endswith(".json") and op == "put":
         kinds += ["conflict"]
     if op == "complete_multipart":
-        kinds += ["conflict", "error200", "error200", "shows_late", "lose_upload"]
+        kinds += ["conflict", "error200", "error200", "shows_late", "says_gone", "lose_upload"]
     if op == "abort_multipart":
         kinds += ["early_abort"] * 4
     if op == "upload_part" and rng.random() < 0.1:

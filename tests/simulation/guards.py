@@ -187,8 +187,8 @@ GUARDS = (
     Guard(
         "a chunk's memory is leased before it is read",
         "ingest_service/admission.py",
-        "        return self.in_use + length <= self.size and",
-        "        return True or",
+        "        return self.in_use + length <= size and (",
+        "        return True or (",
     ),
 )
 
@@ -202,7 +202,7 @@ def _copy() -> Path:
 
 def _seeds_until_found(scratch: Path, most: int, first: int) -> tuple[int | None, str]:
     """(Seeds until a violation, what it was); None if there was none."""
-    step = 250
+    step = 100
     for start in range(first, first + most, step):
         done = subprocess.run(
             [sys.executable, "-m", "tests.simulation", "--jobs", "1", "--start", str(start), "-n", str(step)],

@@ -82,6 +82,21 @@ def done_unheard(rng: random.Random, plan: Plan) -> Plan:
     )
 
 
+def finished_by_another(rng: random.Random, plan: Plan) -> Plan:
+    """A committer is told that the upload is gone, which it is not, and another completes it, and dies."""
+    plan = replace(_own(rng, plan, chunks=1), page=1000)
+    twins = [_deed(rng, rng.choice(("twin", "commit")), 0.2 + 0.4 * rng.random()) for _ in range(rng.choice((2, 3)))]
+    dies = _fault("complete_multipart", "", "crash_after", rng.choice((2.0, 30.0)), nth=2)
+    return replace(
+        plan,
+        deeds=(_deed(rng, "create_and_upload"), *twins),
+        faults=(_fault("complete_multipart", "", "says_gone"), dies),
+        storms=(),
+        cuts=(),
+        fates=plan.fates[:1],
+    )
+
+
 def sealed_slowly(rng: random.Random, plan: Plan) -> Plan:
     """The decision is there and the object not yet, while somebody sends other bytes."""
     plan = _own(rng, plan)
@@ -182,6 +197,7 @@ LEANINGS: tuple[Callable[[random.Random, Plan], Plan], ...] = (
     purged_meanwhile,
     purged_meanwhile,
     done_unheard,
+    finished_by_another,
     sealed_slowly,
     risen,
     aborted_early,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sealane.store.port import (
     AccessDenied,
     ClockSkewed,
+    NoSuchUpload,
     ObjectPage,
     OutcomeUnknown,
     StoreError,
@@ -34,6 +35,7 @@ _REFUSALS: dict[str, type[StoreError]] = {
     "throttled": Throttled,
     "denied": AccessDenied,
     "conflict": WriteConflict,
+    "says_gone": NoSuchUpload,
 }
 _LIFETIME = SIGNATURE_LIFETIME.total_seconds()
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.simulation.guards import GUARDS, ROOT
+
 SEEDS = 10_000
 
 
@@ -42,3 +42,9 @@ def test_one_seed_gives_one_run_in_any_process_and_in_any_order() -> None:
     second = simulate("--digest", "--start", "6", "-n", "6", hash_seed="2").stdout.splitlines()
     assert len(first) == 12
     assert first[6:] == second
+
+
+def test_every_guard_that_is_taken_out_is_still_in_the_code_once() -> None:
+    """`python -m tests.simulation.guards` (docs/simulation.md) would prove nothing of one that has moved."""
+    moved = [guard.name for guard in GUARDS if (ROOT / guard.path).read_text(encoding="utf-8").count(guard.text) != 1]
+    assert moved == []
