@@ -94,7 +94,7 @@ def sessions_prefix(tenant: Tenant) -> str:
 
 def session_prefix(tenant: Tenant, session: SessionId) -> str:
     """Everything sealane records of one session."""
-    return f"{sessions_prefix(tenant)}{session}/"
+    return f"{ROOT}{tenant}/sessions/{session}/"
 
 
 def record(tenant: Tenant, session: SessionId, name: str) -> str:

@@ -61,9 +61,6 @@ class StoreFault:
     kind: str
     seconds: float = 0.0
 
-    def fits(self, who: str, op: str, key: str) -> bool:
-        return (not self.op or op == self.op) and self.part in key and who.startswith(self.who)
-
     def __str__(self) -> str:
         calls = f"{self.nth}" if self.times == 1 else f"{self.nth}-{self.nth + self.times - 1}"
         long = f" {self.seconds:g} s" if self.seconds else ""
@@ -107,7 +104,7 @@ class FaultBook:
                 return StoreFault("", "", "", 1, 1, storm.kind)
         found = None
         for number, fault in enumerate(self._faults):
-            if fault.fits(who, op, key):
+            if (not fault.op or op == fault.op) and fault.part in key and who.startswith(fault.who):
                 self._seen[number] += 1
                 if found is None and 0 <= self._seen[number] - fault.nth < fault.times:
                     found = fault

@@ -149,7 +149,7 @@ def aborted_early(rng: random.Random, plan: Plan) -> Plan:
 
 def unnamed(rng: random.Random, plan: Plan) -> Plan:
     """An upload is open and multipart.json not there yet, while the sweeper looks at all uploads."""
-    plan = replace(_own(rng, plan, chunks=rng.choice((1, 2))), pace=rng.choice((3.0, 8.0)))
+    plan = replace(_own(rng, plan, chunks=rng.choice((1, 2))), pace=rng.choice((6.0, 12.0)))
     kind = rng.choice(("slow", "late", "pause_before"))
     return replace(
         plan,

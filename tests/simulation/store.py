@@ -67,9 +67,9 @@ class _Flight:
         self.number = number
         self.future = future
         self.back = back
-        store = self.store
-        self.local = store.local()
-        self.signed = self.local + store.offset
+        store, process = self.store, self.store.process
+        self.local = local = store.world.loop.now - process.lag + process.skew
+        self.signed = local + store.offset
 
     def land(self) -> None:
         """It takes effect, or doesn't."""
@@ -223,8 +223,9 @@ class ProcessStore(SimulatedStore):
 
     def learn(self, at: float, sent: float) -> None:
         """From a Date header, in whole seconds; the offset stays while it fits (sealane.store.s3_clock)."""
+        process = self.process
         second = int(at)
-        low, high = second - self.local(), second + 1 - sent
+        low, high = second - (self._loop.now - process.lag + process.skew), second + 1 - sent
         if not low <= self.offset <= high:
             self.offset = (low + high) / 2
 
