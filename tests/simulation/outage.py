@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from sealane.client import BackoffPolicy
-from tests.simulation import deeds
+from tests.simulation import actor
 from tests.simulation.faults import Storm
 from tests.simulation.plans import CHUNK, Deed, Plan, SessionPlan
 from tests.simulation.run import play, prepare
@@ -33,7 +33,7 @@ def outages() -> list[Plan]:
 
 def main() -> int:
     prepare()
-    deeds.PATIENCE = BackoffPolicy()  # the SDK's own: other runs have no time for it
+    actor.PATIENCE = BackoffPolicy()  # the SDK's own: other runs have no time for it
     struck, wrong = 0, []
     for plan in outages():
         result = play(plan)
