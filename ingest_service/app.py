@@ -97,7 +97,7 @@ def compose(
     retrying = RetryingStore(store, rng=rng, policy=policy, budget=RetryBudget())
     records = SessionRecords(retrying)
     statistics = statistics or Statistics()
-    receipts = Receipts(retrying, executor)
+    receipts = Receipts(retrying, executor, at_once=settings.receipts_at_once)
     standing = Standing(records, limits, cached_sessions=settings.cached_sessions)
     scope = TaskScope(grace=min(LAST_UPLOADS_SECONDS, settings.drain_seconds))
     usage = Usage(retrying, scope, refresh_seconds=settings.quota_refresh_seconds)

@@ -1,4 +1,4 @@
-"""How many parts are on their way to the store at once; the others wait, and tenants take turns."""
+"""How many are at work at once (parts on their way to the store, lists of receipts); the others wait, by turns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ingest_service.turns import Turns
 
 
 class Hands:
-    """At most ``limit`` parts on their way to the store; tenants take turns (:mod:`ingest_service.turns`)."""
+    """At most ``limit`` at work; tenants take turns (:mod:`ingest_service.turns`)."""
 
     def __init__(self, limit: int) -> None:
         self._free = limit
@@ -18,7 +18,7 @@ class Hands:
 
     @asynccontextmanager
     async def one(self, tenant: str, cost: int) -> AsyncIterator[None]:
-        """A hand for ``cost`` bytes, while the block runs; waits for it."""
+        """A hand for what costs so much (bytes, say), while the block runs; waits for it."""
         ticket = self._turns.ask(tenant, cost)
         self._grant()
         try:

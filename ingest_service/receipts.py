@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
+from contextlib import AsyncExitStack, asynccontextmanager
 
+from ingest_service.hands import Hands
 from sealane.domain.chunks import Receipt
 from sealane.domain.coverage import Coverage, coverage
-from sealane.domain.errors import BadRecord
+from sealane.domain.errors import BadRecord, DeadlineExceeded
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.limits import ChunkPlan
 from sealane.store import keys
@@ -26,9 +28,12 @@ MANY = 1000
 class Receipts:
     """Reads and writes receipts. Store errors are the port's."""
 
-    def __init__(self, store: RetryingStore, executor: Executor | None) -> None:
+    def __init__(self, store: RetryingStore, executor: Executor | None, *, at_once: int = 16) -> None:
+        """``at_once``: sessions whose receipts are all in hand, 5 MiB of 10,000; tenants take turns. Were everybody
+        served at once, each page by page, all lists would grow together, and none would end."""
         self._store = store
         self._executor = executor
+        self._hands = Hands(at_once)
 
     async def pages(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> AsyncIterator[list[Receipt]]:
         """All receipts in ascending order of index, a page of the store's at a time."""
@@ -42,7 +47,8 @@ class Receipts:
                 return
 
     async def all(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> list[Receipt]:
-        return [receipt async for page in self.pages(tenant, session, deadline) for receipt in page]
+        async with self._a_turn(tenant, deadline):
+            return await self._all(tenant, session, deadline)
 
     async def of_chunk(self, tenant: Tenant, session: SessionId, index: int, deadline: Deadline) -> list[Receipt]:
         """Every receipt of one chunk: more than one if it was stored more than once."""
@@ -56,7 +62,22 @@ class Receipts:
 
     async def coverage(self, tenant: Tenant, session: SessionId, plan: ChunkPlan, deadline: Deadline) -> Coverage:
         """What has arrived."""
-        return await self.merged(await self.all(tenant, session, deadline), plan)
+        async with self._a_turn(tenant, deadline):
+            return await self.merged(await self._all(tenant, session, deadline), plan)
+
+    async def _all(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> list[Receipt]:
+        return [receipt async for page in self.pages(tenant, session, deadline) for receipt in page]
+
+    @asynccontextmanager
+    async def _a_turn(self, tenant: Tenant, deadline: Deadline) -> AsyncIterator[None]:
+        """Wait for one of the hands; DeadlineExceeded."""
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout_at(deadline.at):
+                    await stack.enter_async_context(self._hands.one(tenant, 1))
+            except TimeoutError as error:
+                raise DeadlineExceeded() from error
+            yield
 
     async def merged(self, receipts: list[Receipt], plan: ChunkPlan) -> Coverage:
         """What these receipts, all of a session's, cover."""

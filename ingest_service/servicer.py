@@ -32,6 +32,8 @@ from sealane.v1 import ingest_service_pb2_grpc, session_pb2
 
 SERVICE = "sealane.v1.IngestService"
 RECEIPTS_PER_MESSAGE = 500
+RECEIPT_STREAMS = 256
+"""StreamReceipts calls at once: each holds a page of the store's, half a MiB, for as long as its reader takes."""
 
 _STATUS = {
     ChunkStatus.STORED: pb.CHUNK_STATUS_STORED,
@@ -64,6 +66,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
         self._receipts = receipts
         self._services = stream_services
         self._streams = streams
+        self._receipt_streams = Slots(RECEIPT_STREAMS, "streams of receipts", reserved=0.125)
         self._statistics = statistics
         self._report = report
         self._now = now
@@ -118,13 +121,15 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
     ) -> AsyncIterator[pb.StreamReceiptsResponse]:
         call = this_call()
         session = _session_id(request.session_id)
-        await self._sessions.require(call.tenant, session, call.deadline)
-        async for page in self._receipts.pages(call.tenant, session, call.deadline):
-            for start in range(0, len(page), RECEIPTS_PER_MESSAGE):
-                some = page[start : start + RECEIPTS_PER_MESSAGE]
-                yield pb.StreamReceiptsResponse(receipts=[convert.receipt_to_proto(receipt) for receipt in some])
-        # Receipts go before session.json does: if it is still there, these were not a purge's leftovers.
-        await self._sessions.require(call.tenant, session, call.deadline)
+        # A commit that waits for these goes on while the service drains, as long as any other call.
+        with self._receipt_streams.hold(asyncio.Event().set, call.tenant):
+            await self._sessions.require(call.tenant, session, call.deadline)
+            async for page in self._receipts.pages(call.tenant, session, call.deadline):
+                for start in range(0, len(page), RECEIPTS_PER_MESSAGE):
+                    some = page[start : start + RECEIPTS_PER_MESSAGE]
+                    yield pb.StreamReceiptsResponse(receipts=[convert.receipt_to_proto(receipt) for receipt in some])
+            # Receipts go before session.json does: if it is still there, these were not a purge's leftovers.
+            await self._sessions.require(call.tenant, session, call.deadline)
 
     async def GetServerInfo(self, request: pb.GetServerInfoRequest, context: object) -> pb.GetServerInfoResponse:
         report = self._report()

@@ -89,6 +89,11 @@ class IngestSettings(CommonSettings):
         return IDLE_BYTES + (self.memory_budget + TRANSPORT_BYTES * self.max_streams) * 11 // 10
 
     @property
+    def receipts_at_once(self) -> int:
+        """Sessions whose receipts are all being read at once."""
+        return max(1, self.s3_max_connections // 2)
+
+    @property
     def parts_at_once(self) -> int:
         """UploadParts in hand at once, of all streams: records must not wait behind parts."""
         return max(1, self.s3_max_connections * 3 // 4)
