@@ -16,6 +16,7 @@ from sealane.domain.records import DoneRecord, SessionRecord
 from sealane.store.simulated_bucket import SimulatedBucket
 from tests.simulation.facts import SessionFacts
 from tests.simulation.model import Model
+from tests.simulation.services import Ear
 
 SESSION = SessionId("0" * 32)
 MINE, OTHER = b"m" * 1024, b"o" * 1024
@@ -112,3 +113,16 @@ def test_i4_what_is_read_back_is_what_was_committed() -> None:
     assert found == []
     model.proved(SESSION, blake3(OTHER).digest(), len(MINE))
     assert found == ["I4"]
+
+
+@pytest.mark.parametrize(("stood", "wrong"), [(872.0, []), (0.0, ["BUG"])])
+def test_a_refusal_by_the_clock_is_an_alarm_only_of_who_stood_still(stood: float, wrong: list[str]) -> None:
+    """Seed 1104462 of commit 82c71f5: a wrong clock, and a stop between the first refusal and its repeat."""
+    found: list[str] = []
+    world: Any = SimpleNamespace(
+        loop=SimpleNamespace(processes=[SimpleNamespace(name="assembly-0", stood=stood)]),
+        tell=lambda who, what, outcome: None,
+        violate=lambda invariant, text, cause: found.append(invariant),
+    )
+    Ear(world, "assembly-0").alarm("a pass of the sweeper was cut short", kind="ClockSkewed")
+    assert found == wrong
