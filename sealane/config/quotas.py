@@ -79,7 +79,7 @@ def read_quota_file(path: Path) -> dict[str, Override]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise QuotaFileError(f"{path}: {error.strerror}") from error
-    except ValueError as error:  # no TOML, or no UTF-8
+    except (ValueError, RecursionError) as error:  # no TOML, or no UTF-8
         raise QuotaFileError(f"{path}: {error}") from error
     try:
         overrides = _OVERRIDES.validate_python(tables)

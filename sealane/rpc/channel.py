@@ -62,6 +62,9 @@ def channel(
     if own_connection:
         arguments.append(("grpc.use_local_subchannel_pool", 1))
     if credentials is None:
+        # What is not encrypted goes where it was said to go: gRPC would send calls of this very machine, with their
+        # tokens, to the environment's http_proxy.
+        arguments.append(("grpc.enable_http_proxy", 0))
         return aio.insecure_channel(target, options=arguments, interceptors=_interceptors())
 
     def open_secure(each: grpc.ChannelCredentials) -> aio.Channel:

@@ -65,7 +65,7 @@ def parse(contents: Sequence[bytes]) -> Identities:
         document = tomllib.loads(contents[0].decode("utf-8"))
     except UnicodeDecodeError:
         raise ValueError("the identities file is not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         where = re.search(r"\(at .*\)", str(error))  # the rest may quote a line with a token in it
         raise ValueError(f"the identities file is no TOML {where.group() if where else ''}".strip()) from None
     faults: list[str] = [f"{name}: not a table of the identities file" for name in document.keys() - _KINDS.keys()]

@@ -30,7 +30,10 @@ class MtlsIdentity:
         if len(ids) != 1 or len(certificates) != 1:
             raise Unauthenticated(private="no client certificate with one SPIFFE id")
         spiffe_id = ids[0].decode("utf-8", "replace")
-        expires = x509.load_pem_x509_certificate(certificates[0]).not_valid_after_utc
+        try:
+            expires = x509.load_pem_x509_certificate(certificates[0]).not_valid_after_utc
+        except ValueError:  # TLS has taken it, and takes more than this library does
+            raise Unauthenticated(private=f"the certificate of {spiffe_id} can't be read") from None
         grant = self._grant(spiffe_id, expires)
 
         def recheck() -> None:

@@ -41,6 +41,7 @@ def test_what_stands_in_it() -> None:
         (f'token = "{SECRET}\n', "no TOML"),
         (TOKEN.replace('"farm"', "farm"), "no TOML"),
         (f"{SECRET}\n", "no TOML"),
+        ("x = " + "[" * 20_000, "no TOML"),
         (TOKEN + TOKEN, "number 2: the same as one before"),
         (TOKEN.replace(SECRET, SECRET[:10]), "at least 20 characters"),
         (TOKEN + 'sha256 = "00"\n', "either token or sha256"),

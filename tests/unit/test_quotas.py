@@ -37,6 +37,7 @@ def test_a_file_of_overrides_names_tenants_and_what_is_not_named_is_the_default(
     ("text", "said"),
     [
         ("[acme", "quotas.toml: "),
+        ("x = " + "[" * 20_000, "quotas.toml: "),
         ("[Acme]\nopen_sessions = 1", "Acme"),
         ("[acme]\nopen_session = 1", "acme.open_session: Extra inputs"),
         ("[acme]\nopen_sessions = -1", "acme.open_sessions: Input should be greater"),
