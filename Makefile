@@ -23,6 +23,7 @@ MUTATION_READY := $(STAMPS)/mutation
 FUZZ_READY   := $(STAMPS)/fuzz
 K8S_READY    := $(STAMPS)/k8s
 PROMTOOL     := $(BIN)/promtool
+PROMETHEUS   := $(BIN)/prometheus
 
 .PHONY: help
 help: ## Show this list
@@ -48,6 +49,10 @@ $(STAMPS)/sealane: pyproject.toml $(RUN_READY)
 # Prometheus' own checker: that of the PATH, or unpacked from Debian's package; no root needed.
 $(PROMTOOL): deploy/prometheus/get_promtool.sh $(VENV)/pyvenv.cfg
 	@bash deploy/prometheus/get_promtool.sh $(BIN)
+
+# Prometheus itself, from the same package: for the walk alone.
+$(PROMETHEUS): deploy/prometheus/get_promtool.sh $(VENV)/pyvenv.cfg
+	@bash deploy/prometheus/get_promtool.sh $(BIN) prometheus
 
 .PHONY: setup
 setup: $(STAMPS)/sealane ## Make the virtual environment with everything to run sealane
@@ -197,6 +202,10 @@ mutmut: $(STAMPS)/sealane $(TEST_READY) $(MUTATION_READY) ## Random mutants of t
 .PHONY: rolling
 rolling: $(STAMPS)/sealane $(TEST_READY) $(E2E_READY) $(K8S_READY) ## Restart replicas one by one under load behind Envoy: no upload fails (ROUNDS=3, JSON=file)
 	@GRPC_VERBOSITY=NONE $(BIN)/python -m tests.rolling $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON))
+
+.PHONY: walk
+walk: $(STAMPS)/sealane $(TEST_READY) $(E2E_READY) $(PROMETHEUS) ## As an operator: install, upload, rotate, roll, kill, overload, dashboard, audit (KEEP=1)
+	@GRPC_VERBOSITY=NONE $(BIN)/python -m tests.walk $(if $(KEEP),--keep)
 
 # --- measure ---
 

@@ -21,6 +21,15 @@ def _quantile(name: str, by: str, more: str = "", share: float = 0.99) -> str:
     return f"histogram_quantile({share}, sum by (le, {by}) (rate({name}_bucket{_of(more)}[{RATE}])))"
 
 
+def _alarms(window: str) -> str:
+    """How many there were, series by series: one that began within the window has no increase for its first alarm."""
+    alarms = f"sealane_alarms_total{_of()}"
+    return (
+        f"(increase({alarms}[{window}]) and {alarms} offset {window})"
+        f" or (max_over_time({alarms}[{window}]) unless {alarms} offset {window})"
+    )
+
+
 def _rate(name: str, by: str, more: str = "") -> str:
     return f"sum by ({by}) (rate({name}{_of(more)}[{RATE}]))"
 
@@ -35,7 +44,7 @@ ROWS: dict[str, list[tuple[str, str, str, str, list[tuple[str, str]]]]] = {
             "stat",
             "none",
             "Log lines with alarm=true. More than none: docs/operations.md, Alerts.",
-            [(f"sum(increase(sealane_alarms_total{_of()}[1h])) or vector(0)", "alarms")],
+            [(f"sum({_alarms('1h')}) or vector(0)", "alarms")],
         ),
         ("Bytes in", "stat", "Bps", "Of chunks that arrived whole.", [(f"sum(rate(sealane_received_bytes_total{_of()}[{RATE}]))", "received")]),
         ("Commits", "stat", "ops", "Sessions committed.", [(_rate("sealane_sessions_ended_total", "outcome", 'outcome="committed"'), "{{outcome}}")]),
@@ -108,7 +117,7 @@ ROWS: dict[str, list[tuple[str, str, str, str, list[tuple[str, str]]]]] = {
         ]),
     ],
     "Replicas": [
-        ("Alarms", "graph", "none", "", [(f"sum by (alarm) (increase(sealane_alarms_total{_of()}[{RATE}]))", "{{alarm}}")]),
+        ("Alarms", "graph", "none", "", [(f"sum by (alarm) ({_alarms(RATE)})", "{{alarm}}")]),
         ("Lines of the log", "graph", "ops", "", [(_rate("sealane_log_lines_total", "level"), "{{level}}")]),
         ("Not ready for", "graph", "none", "", [(f"sum by (instance, condition) (sealane_not_ready_condition{_of()})", "{{instance}} {{condition}}")]),
         ("Draining", "graph", "s", "How long calls in hand still have.", [(f"sealane_drain_remaining_seconds{_of()}", "{{instance}}")]),

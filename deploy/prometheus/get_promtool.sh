@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Puts promtool into the folder named, as any user: that of the PATH, else the one in Debian's package `prometheus`, which is
-# unpacked and not installed. Fails, and says what to do, where neither can be had.
+# usage: get_promtool.sh FOLDER [prometheus]
+# Puts promtool (or Prometheus) into the folder named, as any user: that of the PATH, else the one in Debian's package
+# `prometheus`, which is unpacked and not installed. Fails, and says what to do, where neither can be had.
 set -euo pipefail
 folder=$(realpath "$1")
+program=${2:-promtool}
 
-if found=$(command -v promtool); then
-  install -m 755 "$(realpath "$found")" "$folder/promtool"
+if found=$(command -v "$program"); then
+  install -m 755 "$(realpath "$found")" "$folder/$program"
 elif command -v apt-get > /dev/null && command -v dpkg-deb > /dev/null; then
   work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
   chmod 755 "$work"
@@ -18,9 +20,9 @@ elif command -v apt-get > /dev/null && command -v dpkg-deb > /dev/null; then
     apt-get -qq "${own[@]}" download prometheus
   fi
   dpkg-deb --extract prometheus_*.deb unpacked
-  install -m 755 unpacked/usr/bin/promtool "$folder/promtool"
+  install -m 755 "unpacked/usr/bin/$program" "$folder/$program"
 else
-  echo "promtool is needed to check metrics and alert rules: install Prometheus, so that promtool is on the PATH" >&2
+  echo "$program is needed, to check metrics and alert rules: install Prometheus, so that $program is on the PATH" >&2
   exit 1
 fi
-"$folder/promtool" --version 2>&1 | head -1
+"$folder/$program" --version 2>&1 | head -1

@@ -47,7 +47,9 @@ if TYPE_CHECKING:
     metavar="RATE",
     help="Send at most so much a second, over all streams: 512K, 20MiB/s.",
 )
-@click.option("--chunk-size", callback=quantities.size, metavar="SIZE", help="A power of two.  [default: the server's]")
+@click.option(
+    "--chunk-size", callback=quantities.size, metavar="SIZE", help="A power of two, 8M to 64M.  [default: the server's]"
+)
 @click.option("--size", callback=quantities.size, metavar="SIZE", help="How much will come from -, if you know.")
 @click.option("--content-type", help="Content type to store.  [default: application/octet-stream]")
 @click.option("--meta", "metadata", multiple=True, callback=quantities.pairs, metavar="NAME=VALUE", help="Metadata.")

@@ -137,8 +137,9 @@ class GaveUp(DeadlineExceeded):
     """
 
     def __init__(self, last: SealaneError, *, tries: int, seconds: float) -> None:
+        counted = "1 try" if tries == 1 else f"{tries} tries"
         super().__init__(
-            f"Gave up after {tries} tries in {seconds:.0f} s without progress. The last one: {last.message}",
+            f"Gave up after {counted} in {seconds:.0f} s without progress. The last one: {last.message}",
             private=last.private,
         )
         self.last = last
