@@ -108,7 +108,9 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
             entropy=os.urandom,  # noqa: TID251 - see above
             statistics=statistics,
         )
-        servicer = AssemblyServicer(assembly, limits=limits, readings=settings.readings_at_once)
+        servicer = AssemblyServicer(
+            assembly, limits=limits, readings=settings.readings_at_once, checks=settings.max_checks
+        )
         return await serve(
             name="assembly",
             settings=settings,

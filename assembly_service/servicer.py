@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import TypeAlias
@@ -30,11 +29,13 @@ Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 class AssemblyServicer(assembly_service_pb2_grpc.AssemblyServiceServicer):
     """Raises domain and store errors; :mod:`sealane.rpc.boundary` answers them."""
 
-    def __init__(self, assembly: Assembly, *, limits: Limits, readings: int = 8) -> None:
-        """``readings``: VerifyObject calls at once; of more than three, a quarter is for tenants that have none."""
+    def __init__(self, assembly: Assembly, *, limits: Limits, readings: int = 8, checks: int = 96) -> None:
+        """How many at once: ``readings`` of objects (VerifyObject), ``checks`` of sessions (those that hold a session's
+        receipts: CommitSession, VerifySession, ExplainSession). A quarter is for tenants that have none."""
         self._assembly = assembly
         self._limits = limits
         self._readings = Slots(readings, "readings of whole objects", reserved=0.25)
+        self._checks = Slots(checks, "checks of sessions", reserved=0.25)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Make ``server`` serve this."""
@@ -45,7 +46,9 @@ class AssemblyServicer(assembly_service_pb2_grpc.AssemblyServiceServicer):
     ) -> pb.VerifySessionResponse:
         session = _session(request.session_id)
         parameters = convert.parameters_from_proto(request, limits=self._limits)
-        verified = await self._assembly.verifier.verify(this_call().tenant, session, parameters, this_call().deadline)
+        call = this_call()
+        with self._checks.hold(tenant=call.tenant):
+            verified = await self._assembly.verifier.verify(call.tenant, session, parameters, call.deadline)
         return pb.VerifySessionResponse(
             state=convert.state_to_proto(verified.state),
             chunk_count=verified.parameters.chunk_count,
@@ -58,7 +61,8 @@ class AssemblyServicer(assembly_service_pb2_grpc.AssemblyServiceServicer):
     ) -> pb.CommitSessionResponse:
         session = _session(request.session_id)
         parameters = convert.parameters_from_proto(request, limits=self._limits)
-        committed = await self._assembly.committer.commit(this_call().tenant, session, parameters, _in_time())
+        with self._checks.hold(tenant=this_call().tenant):
+            committed = await self._assembly.committer.commit(this_call().tenant, session, parameters, _in_time())
         return pb.CommitSessionResponse(committed_object=convert.committed_to_proto(committed))
 
     async def GetCommit(  # noqa: N802 - the proto's name
@@ -123,15 +127,16 @@ class AssemblyServicer(assembly_service_pb2_grpc.AssemblyServiceServicer):
     ) -> AsyncIterator[pb.ExplainSessionResponse]:
         session = _session(request.session_id)
         call = this_call()
-        yield answers.events_to_proto(await self._assembly.explainer.explain(call.tenant, session, call.deadline))
+        with self._checks.hold(tenant=call.tenant):
+            events = await self._assembly.explainer.explain(call.tenant, session, call.deadline)
+        yield answers.events_to_proto(events)
 
     async def VerifyObject(  # noqa: N802 - the proto's name
         self, request: pb.VerifyObjectRequest, context: Context
     ) -> AsyncIterator[pb.VerifyObjectResponse]:
         session = _session(request.session_id)
         call, verify = this_call(), self._assembly.object_verifier.verify
-        # One that is under way when the service drains may go on, as long as any other call.
-        with self._readings.hold(asyncio.Event().set, call.tenant):
+        with self._readings.hold(tenant=call.tenant):
             async with contextlib.aclosing(verify(call.tenant, session, call.deadline)) as told:
                 async for progress in told:  # closed with the call, so that a client who leaves frees the connection
                     yield pb.VerifyObjectResponse(

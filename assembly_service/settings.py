@@ -41,6 +41,9 @@ class AssemblySettings(CommonSettings):
     """How long a committed session keeps its receipts."""
     request_retention: float = Field(default=30 * 86400.0, ge=3600, le=365 * 86400)
     """How long a request_id is remembered."""
+    max_checks: int = Field(default=96, ge=4, le=10_000)
+    """CommitSession, VerifySession and ExplainSession calls at once; further ones get OVERLOADED. Each holds its
+    session's receipts, 4.2 MiB for 10,000 of them, and a commit of so many 11 MiB."""
     verify_block_bytes: int = Field(default=1 << 20, ge=1 << 12, le=16 << 20)
     """VerifyObject reads so much at a time; a call holds about two of these in memory."""
 

@@ -122,7 +122,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
         call = this_call()
         session = _session_id(request.session_id)
         # A commit that waits for these goes on while the service drains, as long as any other call.
-        with self._receipt_streams.hold(asyncio.Event().set, call.tenant):
+        with self._receipt_streams.hold(tenant=call.tenant):
             await self._sessions.require(call.tenant, session, call.deadline)
             async for page in self._receipts.pages(call.tenant, session, call.deadline):
                 for start in range(0, len(page), RECEIPTS_PER_MESSAGE):

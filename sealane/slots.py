@@ -13,6 +13,10 @@ REMEMBERED_SECONDS = 20.0
 """A tenant that was refused may come back for so long, before others: longer than the longest pause of the SDK."""
 
 
+def goes_on() -> None:
+    """What is under way when the service drains may end, within the drain's time."""
+
+
 class Slots:
     """At most ``limit`` of something at once, each with its way of being told to drain.
 
@@ -26,7 +30,7 @@ class Slots:
         self.limit = limit
         self._what = what
         self._reserved = int(limit * reserved)
-        self._held: set[Callable[[], None]] = set()
+        self._held: dict[object, Callable[[], None]] = {}
         self._by_tenant: Counter[str] = Counter()
         self._wanting: dict[str, float] = {}
         self._draining = False
@@ -36,17 +40,18 @@ class Slots:
         return len(self._held)
 
     @contextmanager
-    def hold(self, on_drain: Callable[[], None], tenant: str = "") -> Iterator[None]:
+    def hold(self, on_drain: Callable[[], None] = goes_on, tenant: str = "") -> Iterator[None]:
         """One slot, while the block runs. Overloaded if there is none, Draining once :meth:`drain` was called."""
         if self._draining:
             raise Draining()
         self._admit(tenant)
-        self._held.add(on_drain)
+        place = object()
+        self._held[place] = on_drain
         self._by_tenant[tenant] += 1
         try:
             yield
         finally:
-            self._held.remove(on_drain)
+            del self._held[place]
             self._by_tenant[tenant] -= 1
             if not self._by_tenant[tenant]:
                 del self._by_tenant[tenant]
@@ -54,7 +59,7 @@ class Slots:
     def drain(self) -> None:
         """Tell everyone, and let nobody in any more."""
         self._draining = True
-        for on_drain in tuple(self._held):
+        for on_drain in tuple(self._held.values()):
             on_drain()
 
     def _admit(self, tenant: str) -> None:
