@@ -8,11 +8,11 @@ import sys
 from assembly_service.app import run
 from assembly_service.settings import AssemblySettings
 from sealane import logs
-from sealane.config import load
+from sealane.config.command import settings_of
 
 
 def main() -> None:
-    settings = load(AssemblySettings)
+    settings = settings_of("sealane-assembly", AssemblySettings)
     logs.configure(settings.log_level, settings.log_format, "assembly")
     sys.exit(asyncio.run(run(settings)))
 

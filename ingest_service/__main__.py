@@ -8,7 +8,7 @@ import sys
 from ingest_service.allocator import tame_malloc
 from ingest_service.app import run
 from ingest_service.settings import IngestSettings
-from sealane.config import load
+from sealane.config.command import settings_of
 
 try:  # not for every platform; takes 0.95 of the CPU that asyncio's own loop does (docs/capacity.md)
     from uvloop import new_event_loop
@@ -19,7 +19,7 @@ except ImportError:
 def main() -> None:
     tame_malloc()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        sys.exit(runner.run(run(load(IngestSettings))))
+        sys.exit(runner.run(run(settings_of("sealane-ingest", IngestSettings))))
 
 
 if __name__ == "__main__":
