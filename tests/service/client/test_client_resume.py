@@ -26,6 +26,7 @@ from sealane.client.errors import (
     SessionNotFound,
 )
 from sealane.client.journal import Journal
+from sealane.client.streams import MAX_CORRUPT
 from sealane.store.simulated_traits import AWS
 
 
@@ -145,14 +146,22 @@ async def test_a_flipped_byte_is_sent_again(here: World) -> None:
 
 
 async def test_a_chunk_that_never_arrives_whole_ends_the_upload(here: World) -> None:
+    """It is sent once, and again as often as an accident may befall it; then the upload says so."""
+    sent = 0
+
     def flip(frame: Any) -> Any:
-        return replace(frame, data=b"x" * len(frame.data)) if frame.chunk_index == 2 else frame
+        nonlocal sent
+        if frame.chunk_index != 2:
+            return frame
+        sent += frame.blake3 != b""
+        return replace(frame, data=b"x" * len(frame.data))
 
     here.ingest.trouble.on_frame = flip
     async with here.client() as client:
         with pytest.raises(ChunkCorrupt) as refused:
             await client.upload(content(4 * KIB), stream_options=options(parallel=1))
     assert [chunk.index for chunk in refused.value.chunks] == [2]
+    assert sent == MAX_CORRUPT + 1
     assert here.objects() == []
 
 
