@@ -14,6 +14,8 @@ from pathlib import Path
 
 import grpc
 
+from sealane.rpc.file_stamp import stamp
+
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
@@ -38,7 +40,7 @@ class ClientTls:
 
     def stamp(self) -> Stamp:
         """What changes when a file does: a few microseconds."""
-        return tuple(_stamp(path) for path in (self.ca_file, self.cert_file, self.key_file) if path is not None)
+        return tuple(stamp(path) for path in (self.ca_file, self.cert_file, self.key_file) if path is not None)
 
     def credentials(self) -> grpc.ChannelCredentials:
         """Reads and checks the files: gRPC would only fail its handshakes, without a word. OSError naming the file."""
@@ -68,11 +70,3 @@ def system_authorities() -> bytes | None:
     """The system's own, in PEM, which gRPC does not look for by itself; None (gRPC's own) where it has none."""
     authorities = ssl.create_default_context().get_ca_certs(binary_form=True)
     return "".join(ssl.DER_cert_to_PEM_cert(der) for der in authorities).encode() or None
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

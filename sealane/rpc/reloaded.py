@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 from structlog.stdlib import BoundLogger
 
 from sealane.logs import get_logger
+from sealane.rpc.file_stamp import stamp
 
 T = TypeVar("T")
 
@@ -89,15 +90,7 @@ class Reloaded(Generic[T]):
 
 
 def _signature(paths: Sequence[Path]) -> Signature:
-    return tuple(_stamp(path) for path in paths)
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return tuple(stamp(path) for path in paths)
 
 
 def _contents(paths: Sequence[Path]) -> list[bytes]:
