@@ -186,6 +186,7 @@ class UploadStream:
                 if end > longest:
                     raise ChunkOutOfRange.of(index, "length", end, 1 if target.plan.size is None else longest, longest)
                 view[length:end] = frame.data
+                frame.let_go()
                 length = end
                 if frame.blake3:  # only this ends a chunk ⚠
                     break

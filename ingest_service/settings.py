@@ -13,8 +13,8 @@ _LARGEST_CHUNK = Limits().max_chunk_bytes
 IDLE_BYTES = 250 * MiB
 """RSS of ingest that does nothing, with the compiled kernels."""
 TRANSPORT_BYTES = 4 * MiB
-"""What a stream costs beside its chunks: the window of 1 MiB that gRPC reads ahead, a frame of 1 MiB put together, one
-of 1 MiB in the handler's hands, and one of a stream that is being refused in its place."""
+"""What a stream costs beside its chunks: the window of 1 MiB that gRPC reads ahead, a frame of 1 MiB put together, what
+both pin of the 64 KiB pieces that gRPC reads into, and the window of a stream that is being refused in its place."""
 
 
 class IngestSettings(CommonSettings):

@@ -13,15 +13,20 @@ class Header:
     session_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Frame:
-    """A piece of a chunk. ``data`` may be a view of the message it came in: copy it, and let go of the frame."""
+    """A piece of a chunk. ``data`` may be a view of the message it came in: copy it, then :meth:`let_go`."""
 
     chunk_index: int | None
     offset: int
     data: bytes | memoryview
     blake3: bytes
     """Empty but on the chunk's last frame."""
+
+    def let_go(self) -> None:
+        """Free the data. Whoever iterates over gRPC's messages keeps the last one until the next is there: without
+        this, a stream that waits for memory costs a frame of a MiB meanwhile (I13)."""
+        self.data = b""
 
 
 @dataclass(frozen=True, slots=True)

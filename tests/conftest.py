@@ -53,6 +53,7 @@ def _shares_the_cluster(path: Path) -> bool:
     return any(fixture in text for fixture in ("(cluster: Cluster", "sealane: Commands", "committed: dict"))
 
 
+@pytest.hookimpl(optionalhook=True)  # without xdist nobody asks
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Rooms:
     return Rooms(config, log)
 

@@ -15,6 +15,7 @@ from ingest_replica import KIB, TINY, chunk, chunks_of, header, receipt_keys, re
 from store_faults import Faults
 
 import ingest_service.standing
+from ingest_service.admission import Lease
 from ingest_service.create import NewSession, SessionCreator
 from ingest_service.quota_guard import QuotaGuard
 from ingest_service.receive import UploadStream
@@ -134,6 +135,28 @@ async def test_no_frame_is_read_while_memory_is_short_i13() -> None:
         assert read == [Header(session)]
         all_of_it.release()
         assert (await running_stream).coverage.stored_chunks == 1
+
+
+async def test_a_stream_that_waits_for_memory_keeps_no_frame_i13() -> None:
+    """gRPC's reader refers to the last message until it has the next, which is not asked for before there is memory."""
+    async with running() as replica:
+        session = (await replica.create(size=len(DATA))).session_id
+        services = replica.ingest.servicer._services
+        frame = Frame(0, 0, memoryview(PIECES[0]), blake3(PIECES[0]).digest())
+
+        async def messages() -> AsyncIterator[StreamMessage]:
+            yield Header(session)
+            other.append(asyncio.ensure_future(services.memory.lease(services.memory.size, Deadline.after(20))))
+            await until(lambda: services.memory.waiting == 1, what="another stream waits for all the memory")
+            yield frame
+
+        other: list[asyncio.Future[Lease]] = []
+        stream = asyncio.ensure_future(UploadStream(services, TENANT, messages(), Deadline.after(20)).run())
+        await until(lambda: bool(other) and other[0].done(), what="the other stream has it")
+        await until(lambda: services.memory.waiting == 1, what="this one waits for the second chunk's")
+        assert len(frame.data) == 0
+        (await other[0]).release()
+        assert (await stream).coverage.stored_chunks == 1
 
 
 async def test_the_upload_carries_the_sessions_token() -> None:
