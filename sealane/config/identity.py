@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from sealane.config.rules import Rules
-from sealane.rpc.identities import parse
-from sealane.rpc.reloaded import read
+from sealane.identity.identities import parse
+from sealane.reloaded import read
 
 MODES = ("static", "mtls", "jwt", "tokens")
 ROLES = ("uploader", "reader", "operator")

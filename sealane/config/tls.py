@@ -9,8 +9,8 @@ from pydantic import Field
 
 from sealane.config.identity import is_loopback
 from sealane.config.rules import Rules
+from sealane.reloaded import read
 from sealane.rpc.client_tls import ClientTls
-from sealane.rpc.reloaded import read
 from sealane.rpc.tls import TlsFiles, checked
 
 _HOSTS = re.compile(r"(?:ipv[46]:|dns:(?:///)?)?(?P<addresses>.*)")

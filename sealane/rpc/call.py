@@ -1,7 +1,7 @@
 """What a servicer knows of the call it serves: who asks, under which id, and until when.
 
 Set by :mod:`sealane.rpc.interceptors` for the handler's task; read with :func:`this_call`. The tenant comes from the
-caller's verified identity (:mod:`sealane.rpc.identity`), never from a field.
+caller's verified identity (:mod:`sealane.identity.caller`), never from a field.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from sealane.domain.ids import Tenant
-from sealane.rpc.identity import Role
+from sealane.identity.caller import Role
 from sealane.store.deadline import Deadline
 
 

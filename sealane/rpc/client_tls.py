@@ -14,7 +14,7 @@ from pathlib import Path
 
 import grpc
 
-from sealane.rpc.file_stamp import stamp
+from sealane.file_stamp import stamp
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 

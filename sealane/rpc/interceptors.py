@@ -20,10 +20,10 @@ from structlog.stdlib import BoundLogger
 
 from sealane.domain.errors import Draining, InvalidRequest, InvalidStream, StoreUnavailable
 from sealane.domain.ids import Entropy, Tenant
-from sealane.rpc.access import RULES, Rules, require
+from sealane.identity.access import RULES, Rules, require
+from sealane.identity.caller import Identity, Metadata, Presented, Role, standing
 from sealane.rpc.boundary import Boundary, Counters, parsing
 from sealane.rpc.call import Call, enter_call, this_call
-from sealane.rpc.identity import Identity, Metadata, Presented, Role, standing
 from sealane.rpc.observation import CallObserver
 from sealane.rpc.status import REQUEST_ID_KEY
 from sealane.store.deadline import Deadline

@@ -10,11 +10,11 @@ from grpc import aio
 
 from sealane.domain.errors import PeerUnavailable, SealaneError
 from sealane.domain.ids import Tenant
+from sealane.identity.bearer import AUTHORIZATION
+from sealane.identity.caller import TENANT_KEY
 from sealane.logs import get_logger
-from sealane.rpc.bearer import AUTHORIZATION
 from sealane.rpc.channel import channel
 from sealane.rpc.client_tls import ClientTls
-from sealane.rpc.identity import TENANT_KEY
 from sealane.rpc.token_file import TokenFile
 
 _log = get_logger(__name__)

@@ -1,7 +1,7 @@
 """TLS of a server: certificates that are exchanged while it runs, and clients that may have to show theirs.
 
 gRPC asks for the certificate once a handshake, in a thread of its own: what it is handed was read and checked before
-(:mod:`sealane.rpc.reloaded`), so a handshake never waits for a disk, and a pair that does not fit is never served.
+(:mod:`sealane.reloaded`), so a handshake never waits for a disk, and a pair that does not fit is never served.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from sealane.logs import get_logger
-from sealane.rpc.reloaded import LOOK_SECONDS, Reloaded
+from sealane.reloaded import LOOK_SECONDS, Reloaded
 
 _log = get_logger(__name__)
 

@@ -20,9 +20,19 @@ SDK = ("minio", "urllib3")
 IMPURE = (*WIRE, *SDK, "os", "time", "random", "secrets", "asyncio", "socket", "threading", "pathlib")
 
 NEVER: dict[str, tuple[str, ...]] = {
-    "sealane.domain": (*IMPURE, "sealane.store", "sealane.rpc", "sealane.client", "sealane.config", "sealane.logs"),
-    "sealane.store": (*WIRE, "sealane.rpc", "sealane.client", "ingest_service", "assembly_service"),
-    "sealane.client": ("sealane.store", "sealane.cli", "sealane.dev", "ingest_service", "assembly_service", *SDK),
+    "sealane.domain": (
+        *(*IMPURE, "sealane.store", "sealane.rpc", "sealane.identity", "sealane.client"),
+        *("sealane.config", "sealane.logs"),
+    ),
+    "sealane.identity": (
+        *(*WIRE, *SDK, "sealane.rpc", "sealane.config", "sealane.store", "sealane.client", "sealane.cli"),
+        *("ingest_service", "assembly_service"),
+    ),
+    "sealane.store": (*WIRE, "sealane.rpc", "sealane.identity", "sealane.client", "ingest_service", "assembly_service"),
+    "sealane.client": (
+        *("sealane.store", "sealane.identity", "sealane.cli", "sealane.dev", "ingest_service", "assembly_service"),
+        *SDK,
+    ),
     "sealane.rpc": ("ingest_service", "assembly_service", "sealane.client", "sealane.cli", *SDK),
     "sealane.cli": ("ingest_service", "assembly_service", "grpc", *SDK),
     "ingest_service": ("assembly_service", "sealane.cli", "sealane.dev", "sealane.client", *SDK),
@@ -50,9 +60,10 @@ ONLY = {
     "sealane.domain.blake3_vectors": KERNELS,
     "sealane.domain.sha256_kernel": ("ingest_service", "sealane.domain.sha256_extensions"),
     "sealane.domain.sha256_extensions": ("ingest_service",),
-    "joserfc": ("sealane.rpc.identity_jwt", "sealane.rpc.jwks"),
-    "cryptography": ("sealane.rpc.tls", "sealane.rpc.identity_mtls"),
+    "joserfc": ("sealane.identity.jwt", "sealane.identity.jwks"),
+    "cryptography": ("sealane.rpc.tls", "sealane.identity.mtls"),
     # What only a service has: a client's dependencies stay few.
+    "sealane.reloaded": ("sealane.identity", "sealane.rpc.tls", "sealane.rpc.security", "sealane.config"),
     "sealane.rpc.tls": ("sealane.rpc.server", "sealane.rpc.security", "sealane.config"),
     "sealane.rpc.security": ("ingest_service.app", "assembly_service.app"),
     "sealane.store.s3": ("ingest_service.app", "assembly_service.app", "sealane.cli.doctor", "sealane.store"),
@@ -113,7 +124,7 @@ def _sdk_in_the_adapter(name: str, banned: str) -> bool:
 
 
 def _keys_from_a_url(name: str, banned: str) -> bool:
-    return (name, banned) == ("sealane.rpc.jwks", "urllib3")
+    return (name, banned) == ("sealane.identity.jwks", "urllib3")
 
 
 @pytest.mark.parametrize(("service", "names"), PORTABLE.items())

@@ -30,9 +30,9 @@ from sealane.client.stream_call import StreamEnded, UploadStream
 from sealane.domain.blake3_tree import reference_chunk_cv
 from sealane.domain.ids import Tenant
 from sealane.domain.limits import KiB, Limits
+from sealane.identity.caller import StaticIdentity
 from sealane.logs import get_logger
 from sealane.rpc.channel import channel
-from sealane.rpc.identity import StaticIdentity
 from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.server import server_options
 from sealane.rpc.status import from_rpc_error

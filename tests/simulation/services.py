@@ -22,8 +22,8 @@ from ingest_service.settings import IngestSettings
 from sealane.domain.blake3_tree import reference_chunk_cv
 from sealane.domain.ids import Tenant
 from sealane.domain.limits import Limits
+from sealane.identity.caller import StaticIdentity
 from sealane.rpc.boundary import Boundary
-from sealane.rpc.identity import StaticIdentity
 from sealane.rpc.interceptors import CallInterceptor
 from sealane.store.backoff import RetryBudget, RetryPolicy
 from sealane.store.retry import RetryingStore

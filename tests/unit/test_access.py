@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sealane.domain.errors import PermissionDenied
-from sealane.rpc.access import RULES, require
-from sealane.rpc.identity import Role
+from sealane.identity.access import RULES, require
+from sealane.identity.caller import Role
 from sealane.v1 import assembly_service_pb2, ingest_service_pb2
 
 PROTOS = Path(__file__).parents[2] / "protos" / "sealane" / "v1"

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sealane.rpc.identities import Identities, parse
-from sealane.rpc.identity import Role
+from sealane.identity.caller import Role
+from sealane.identity.identities import Identities, parse
 
 SECRET = "a-secret-token-of-somebody"
 TOKEN = f'[[token]]\nname = "farm"\ntoken = "{SECRET}"\ntenant = "acme"\nroles = ["uploader", "reader"]\n'

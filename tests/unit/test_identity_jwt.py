@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from joserfc.jwk import OctKey, RSAKey
 
 from sealane.domain.errors import PermissionDenied, SealaneError, Unauthenticated
-from sealane.rpc.identities import Identities, parse
-from sealane.rpc.identity import Caller, Role
-from sealane.rpc.identity_jwt import ALGORITHMS, JwtIdentity, JwtRules, claim
-from sealane.rpc.jwks import SigningKeys, parse_keys
+from sealane.identity.caller import Caller, Role
+from sealane.identity.identities import Identities, parse
+from sealane.identity.jwks import SigningKeys, parse_keys
+from sealane.identity.jwt import ALGORITHMS, JwtIdentity, JwtRules, claim
 from tests.jwt_issuer import AUDIENCE, EPOCH, ISSUER, NOW, Issuer
 
 

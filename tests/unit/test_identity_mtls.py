@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sealane.domain.errors import Unauthenticated
-from sealane.rpc.identities import parse
-from sealane.rpc.identity_mtls import MtlsIdentity
+from sealane.identity.identities import parse
+from sealane.identity.mtls import MtlsIdentity
 
 ID = "spiffe://example.org/farm"
 FILE: Any = SimpleNamespace(value=parse([f'[[spiffe]]\nid = "{ID}"\ntenant = "acme"\nroles = ["reader"]\n'.encode()]))

@@ -15,7 +15,7 @@ import pytest
 import structlog
 
 from sealane.domain.errors import PeerUnavailable, Unauthenticated
-from sealane.rpc.jwks import ALARM_AFTER, MAX_BYTES, SigningKeys, from_file, from_url, parse_keys
+from sealane.identity.jwks import ALARM_AFTER, MAX_BYTES, SigningKeys, from_file, from_url, parse_keys
 from tests.authority import Authority
 from tests.jwt_issuer import Issuer
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from sealane.rpc.reloaded import MAX_BYTES, Reloaded
+from sealane.reloaded import MAX_BYTES, Reloaded
 
 
 def number(contents: Sequence[bytes]) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sealane.rpc.bearer import bearer_token, looks_like_jwt
+from sealane.identity.bearer import bearer_token, looks_like_jwt
 from sealane.rpc.token_file import TokenFile
 
 

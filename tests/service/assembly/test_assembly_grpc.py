@@ -35,10 +35,10 @@ from assembly_service.settings import AssemblySettings
 from sealane.domain import errors
 from sealane.domain.ids import SessionId
 from sealane.domain.limits import Limits
+from sealane.identity.caller import StaticIdentity
 from sealane.logs import get_logger
 from sealane.rpc import convert
 from sealane.rpc.channel import channel
-from sealane.rpc.identity import StaticIdentity
 from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.status import from_rpc_error
 from sealane.store import keys, port

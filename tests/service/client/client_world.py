@@ -36,9 +36,9 @@ from sealane.domain.blake3_tree import reference_chunk_cv
 from sealane.domain.errors import SealaneError
 from sealane.domain.ids import Tenant
 from sealane.domain.limits import Limits
+from sealane.identity.caller import StaticIdentity
 from sealane.logs import get_logger
 from sealane.rpc.channel import channel
-from sealane.rpc.identity import StaticIdentity
 from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.server import server_options
 from sealane.rpc.status import to_status

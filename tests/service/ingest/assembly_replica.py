@@ -16,9 +16,9 @@ from assembly_service.assembly import Assembly
 from assembly_service.receipts_client import GrpcReceiptsClient
 from assembly_service.servicer import AssemblyServicer
 from sealane.domain.ids import Tenant
+from sealane.identity.caller import StaticIdentity
 from sealane.logs import get_logger
 from sealane.rpc.channel import channel
-from sealane.rpc.identity import StaticIdentity
 from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.server import server_options
 from sealane.store.port import ObjectStore

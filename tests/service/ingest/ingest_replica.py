@@ -31,9 +31,9 @@ from sealane.domain.errors import SealaneError
 from sealane.domain.ids import Tenant
 from sealane.domain.limits import Limits
 from sealane.domain.quotas import Quotas
+from sealane.identity.caller import Identity, StaticIdentity
 from sealane.logs import get_logger
 from sealane.rpc.channel import channel
-from sealane.rpc.identity import Identity, StaticIdentity
 from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.rates import RequestRates
 from sealane.rpc.server import server_options

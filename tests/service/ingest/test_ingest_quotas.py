@@ -15,7 +15,7 @@ from sealane.domain.errors import Overloaded, QuotaExceeded
 from sealane.domain.ids import SessionId, Tenant
 from sealane.domain.limits import Limits, MiB
 from sealane.domain.quotas import Quota, Quotas
-from sealane.rpc.identity import USER_ROLES, Caller, Presented, Role
+from sealane.identity.caller import USER_ROLES, Caller, Presented, Role
 from sealane.store import keys
 from sealane.store.deadline import Deadline
 from sealane.store.simulated import SimulatedStore

@@ -10,8 +10,8 @@ from tiny_service import RULES, Tiny
 
 from sealane import logs
 from sealane.domain.ids import Tenant
+from sealane.identity.caller import StaticIdentity
 from sealane.rpc.health import Readiness
-from sealane.rpc.identity import StaticIdentity
 from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.server import serve
 

@@ -13,8 +13,8 @@ from tiny_service import METHODS, call
 
 from sealane.domain import errors
 from sealane.domain.ids import Tenant
+from sealane.identity.caller import USER_ROLES, Caller, Identity, Presented, Role
 from sealane.rpc.channel import channel
-from sealane.rpc.identity import USER_ROLES, Caller, Identity, Presented, Role
 from sealane.rpc.interceptors import call_deadline
 from sealane.rpc.status import from_rpc_error
 

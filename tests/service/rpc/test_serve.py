@@ -17,9 +17,9 @@ from tiny_server import Counts, Settings
 from tiny_service import RULES, Tiny, call
 
 from sealane.domain.ids import Tenant
+from sealane.identity.caller import StaticIdentity
 from sealane.logs import get_logger
 from sealane.rpc.health import Readiness
-from sealane.rpc.identity import StaticIdentity
 from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.server import EXIT_FAILED, EXIT_OK, EXIT_STORE_REFUSED, serve
 from sealane.store.gate import StoreRefused

@@ -15,8 +15,8 @@ from grpc import aio
 from tiny_service import RULES, Tiny
 
 from sealane.domain.ids import Tenant
+from sealane.identity.caller import StaticIdentity
 from sealane.rpc.channel import channel
-from sealane.rpc.identity import StaticIdentity
 from sealane.rpc.interceptors import server_interceptors
 from sealane.rpc.server import server_options
 

@@ -16,8 +16,8 @@ from grpc import aio
 from structlog.contextvars import bind_contextvars
 
 from sealane.domain.errors import SessionNotFound
+from sealane.identity.caller import USER_ROLES
 from sealane.rpc.call import Call, this_call
-from sealane.rpc.identity import USER_ROLES
 from sealane.store import port
 
 SERVICE = "tiny.Tiny"

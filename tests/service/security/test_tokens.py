@@ -27,7 +27,7 @@ from secured_world import (
 )
 
 from sealane.domain.errors import PeerUnavailable, PermissionDenied, Unauthenticated
-from sealane.rpc.access import RULES
+from sealane.identity.access import RULES
 from sealane.rpc.status import from_rpc_error
 from sealane.v1 import assembly_service_pb2 as assembly_pb
 from sealane.v1 import ingest_service_pb2 as ingest_pb

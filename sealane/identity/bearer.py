@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sealane.domain.errors import Unauthenticated
-from sealane.rpc.identity import Metadata
+from sealane.identity.caller import Metadata
 
 AUTHORIZATION = "authorization"
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from sealane.domain.errors import Unauthenticated
-from sealane.rpc.identities import Grant, Identities
-from sealane.rpc.identity import Caller
-from sealane.rpc.reloaded import Reloaded
+from sealane.identity.caller import Caller
+from sealane.identity.identities import Grant, Identities
+from sealane.reloaded import Reloaded
 
 
 class TokenIdentity:

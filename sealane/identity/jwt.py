@@ -14,10 +14,10 @@ from joserfc.errors import ClaimError, JoseError
 from sealane.domain.errors import InvalidRequest, PermissionDenied, Unauthenticated
 from sealane.domain.ids import Tenant
 from sealane.domain.ids import tenant as parse_tenant
-from sealane.rpc.identities import Grant, Identities
-from sealane.rpc.identity import USER_ROLES, Caller, Role
-from sealane.rpc.jwks import SigningKeys
-from sealane.rpc.reloaded import Reloaded
+from sealane.identity.caller import USER_ROLES, Caller, Role
+from sealane.identity.identities import Grant, Identities
+from sealane.identity.jwks import SigningKeys
+from sealane.reloaded import Reloaded
 
 ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"})
 """What may be allowed at all. Never "none", and no HS…: a public key must not serve as a secret."""

@@ -19,7 +19,7 @@ from joserfc.jwk import Key, KeySet, OctKey, import_key
 
 from sealane.domain.errors import PeerUnavailable, Unauthenticated
 from sealane.logs import get_logger
-from sealane.rpc.reloaded import LOOK_SECONDS, read
+from sealane.reloaded import LOOK_SECONDS, read
 
 _log = get_logger(__name__)
 

@@ -22,7 +22,7 @@ TENANT_KEY = "x-sealane-tenant"
 
 
 class Role(StrEnum):
-    """What a caller is to sealane; one may be several. :mod:`sealane.rpc.access` says what each may do."""
+    """What a caller is to sealane; one may be several. :mod:`sealane.identity.access` says what each may do."""
 
     UPLOADER = "uploader"
     """Makes sessions of its tenant, sends their chunks, commits or aborts them."""

@@ -8,9 +8,9 @@ from datetime import datetime
 from cryptography import x509
 
 from sealane.domain.errors import PermissionDenied, Unauthenticated
-from sealane.rpc.identities import Grant, Identities
-from sealane.rpc.identity import Caller
-from sealane.rpc.reloaded import Reloaded
+from sealane.identity.caller import Caller
+from sealane.identity.identities import Grant, Identities
+from sealane.reloaded import Reloaded
 
 _SPIFFE_ID = "peer_spiffe_id"
 """gRPC's name for it. It is there only where the certificate has exactly one URI, as SPIFFE demands."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sealane.domain.errors import PermissionDenied
-from sealane.rpc.identity import Role
+from sealane.identity.caller import Role
 
 Rules = Mapping[str, frozenset[Role]]
 """Full method name, ``/package.Service/Method``, to the roles that may call it; one of them is enough."""

@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 
 from structlog.stdlib import BoundLogger
 
+from sealane.file_stamp import stamp
 from sealane.logs import get_logger
-from sealane.rpc.file_stamp import stamp
 
 T = TypeVar("T")
 

@@ -30,7 +30,7 @@ from typing import Any
 from sealane.domain.errors import InvalidRequest
 from sealane.domain.ids import Tenant
 from sealane.domain.ids import tenant as parse_tenant
-from sealane.rpc.identity import Role
+from sealane.identity.caller import Role
 
 SHORTEST_TOKEN = 20
 """Characters. A token is a random one, not a password."""
