@@ -87,7 +87,7 @@ ROWS: dict[str, list[tuple[str, str, str, str, list[tuple[str, str]]]]] = {
     "Store": [
         ("Calls by operation", "graph", "ops", "", [(_rate("sealane_store_calls_total", "operation"), "{{operation}}")]),
         ("Calls without a good end", "graph", "ops", "unknown: no answer; denied: 403; refused: another 4xx.", [
-            (_rate("sealane_store_calls_total", "operation, outcome", 'outcome=~"unknown|throttled|denied|refused|conflict|bug"'), "{{operation}} {{outcome}}"),
+            (_rate("sealane_store_calls_total", "operation, outcome", 'outcome=~"unknown|no_listener|throttled|denied|refused|conflict|bug"'), "{{operation}} {{outcome}}"),
         ]),
         ("p50 by operation", "graph", "s", "", [(_quantile("sealane_store_call_duration_seconds", "operation", share=0.5), "{{operation}}")]),
         ("p99 by operation", "graph", "s", "", [(_quantile("sealane_store_call_duration_seconds", "operation"), "{{operation}}")]),

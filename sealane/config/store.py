@@ -36,8 +36,8 @@ class StoreSettings(Rules):
     a restart cheaper where `sealane doctor` has proven the store in full before. R1's verdict names the number."""
 
     store_look_seconds: float = Field(default=10.0, ge=0.1, le=300)
-    """How often a replica looks for the store. Two looks in a row without an answer: not ready, and calls get
-    STORE_UNAVAILABLE, until the store is back and R2 proven again."""
+    """How often a replica looks for the store. Two looks in a row without an answer, or one connection that is refused:
+    not ready, and calls get STORE_UNAVAILABLE, until the store is back and R2 proven again."""
 
     @property
     def accepted_weaknesses(self) -> frozenset[str]:

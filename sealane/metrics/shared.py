@@ -35,7 +35,7 @@ STORE_CALLS = Family(
     "sealane_store_calls_total",
     "counter",
     "Tries of a call to the store. not_found and precondition_failed are answers; unknown is a time-out, 5xx or a cut "
-    "line.",
+    "line; no_listener is a connection that was refused.",
     ("operation", "outcome"),
 )
 STORE_SECONDS = Family(

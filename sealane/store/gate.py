@@ -7,13 +7,14 @@ accepted that very weakness in the settings; a store out of reach is no verdict:
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 from sealane.logs import get_logger
 from sealane.store import keys
-from sealane.store.observed import ANSWERS
+from sealane.store.observed import ANSWERS, NO_LISTENER
 from sealane.store.port import NoSuchKey, ObjectStore, OutcomeUnknown, StoreError
 from sealane.store.probe import ProbeReport
 
@@ -25,6 +26,10 @@ _REACH_KEY = keys.PROBE + "reach"
 
 SETTLE_SECONDS = 2.0
 """SeaweedFS 4.48 lets two conditional PUTs win in the first second after its start (protocol.md, section 2)."""
+
+DEAF_SECONDS = 600.0
+"""After a refused connection whose outage no look has confirmed, others count for nothing: one of several servers
+behind the store's address may be away for hours, and each proof costs seconds without service."""
 
 _log = get_logger(__name__)
 
@@ -78,7 +83,8 @@ class ProbeGate:
         ``accept`` names guarantees that may be missing. The pauses between probes double from ``first_pause`` to
         ``longest_pause``, with full jitter; once accepted, the store is looked for every ``watch_seconds``.
         ``prove_again()`` answers a report on what a store may lack just after it came back (None: nothing); until it
-        has, ``settle_seconds`` after the store's first answer, nothing is accepted.
+        has, ``settle_seconds`` after the store's first answer, nothing is accepted. After a refused connection the
+        pauses between looks grow from ``first_pause``.
         """
         self._store = store
         self._probe = probe
@@ -92,13 +98,24 @@ class ProbeGate:
         self._prove_again = prove_again
         self._settle_seconds = settle_seconds
         self._heard = 0
+        self._refused = asyncio.Event()
+        self._unconfirmed = False
+        self._deaf_until = -math.inf
         self.report: Report | None = None
         self.accepted = False
 
     def heard(self, outcome: str) -> None:
         """Of any call to the store that has ended (:data:`sealane.store.observed.OUTCOMES`): who answers others is
-        not away, however long a look takes in the crowd."""
+        not away, however long a look takes in the crowd. A refused connection is: nobody listened, so the store's
+        process is away, and may be back sooner than two looks would notice ⚠."""
         self._heard += outcome in ANSWERS
+        if outcome != NO_LISTENER or not self.accepted or self._prove_again is None:
+            return
+        if asyncio.get_running_loop().time() < self._deaf_until:
+            return
+        self._close("NoListener", "a connection was refused")
+        self._unconfirmed = True
+        self._refused.set()
 
     async def run(self) -> None:
         """Probe until there is a verdict, then watch, until cancelled. Raises StoreRefused."""
@@ -135,11 +152,15 @@ class ProbeGate:
             raise StoreRefused(report, refused)
 
     async def _watch(self) -> None:
-        """Not ready while the store answers nobody. Two misses in a row: one alone may be a hiccup under load."""
-        misses = 0
+        """Not ready while the store answers nobody. Two misses in a row, for one alone may be a hiccup under load; or
+        one connection that was refused."""
+        misses, pause = 0, self._watch_seconds
         while True:
-            await asyncio.sleep(self._rng.uniform(0.5, 1.0) * self._watch_seconds)
-            heard = self._heard
+            if await self._refused_within(self._rng.uniform(0.5, 1.0) * pause):
+                misses, pause = 2, self._first_pause
+                continue
+            pause = min(2 * pause, self._watch_seconds)
+            heard, was_closed = self._heard, not self.accepted
             try:
                 await self._store.head(_REACH_KEY, timeout=self._reach_timeout)
                 misses = 0  # somebody wrote the key that nobody writes: an answer all the same
@@ -147,14 +168,30 @@ class ProbeGate:
                 misses = 0
             except StoreError as error:
                 misses = misses + 1 if heard == self._heard or not self.accepted else 0
+                self._unconfirmed = self._unconfirmed and not was_closed  # not by the very look that was refused
                 if misses == 2:
-                    _log.warning("store_away", error=type(error).__name__, detail=error.detail)
-                    self.accepted = self._prove_again is None
-                    self._readiness.set(False, f"away: {type(error).__name__}", of=CONDITION)
+                    self._close(type(error).__name__, error.detail)
+            if self._refused.is_set():
+                continue  # while it was looked for: the answer may be from before
             if misses == 0 and not self.accepted and not await self._proven_again():
                 misses = 2
             if misses == 0:
                 self._readiness.set(True, of=CONDITION)
+
+    async def _refused_within(self, seconds: float) -> bool:
+        """Wait so long, or until :meth:`heard` has closed the gate: whether it has."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._refused.wait()
+        except TimeoutError:
+            return False
+        self._refused.clear()
+        return True
+
+    def _close(self, error: str, detail: str) -> None:
+        _log.warning("store_away", error=error, detail=detail)
+        self.accepted = self._prove_again is None
+        self._readiness.set(False, f"away: {error}", of=CONDITION)
 
     async def _proven_again(self) -> bool:
         """Whether the store that came back still gives what it must; False if it is away again. Raises StoreRefused."""
@@ -165,8 +202,12 @@ class ProbeGate:
             report = await self._prove_again()
         except StoreError as error:
             _log.warning("store_away", error=type(error).__name__, detail=error.detail)
+            self._unconfirmed = False
             return False
         self._refuse(report)
         _log.info("store_back", guarantees={v.guarantee: v.ok for v in report.verdicts})
+        if self._unconfirmed:
+            self._deaf_until = asyncio.get_running_loop().time() + DEAF_SECONDS
+            _log.warning("store_refuses_some", unheard_seconds=DEAF_SECONDS)
         self.accepted = True
         return True

@@ -13,6 +13,7 @@ from typing import TypeVar
 from sealane import spans
 from sealane.store.port import (
     AccessDenied,
+    NoListener,
     NoSuchKey,
     NoSuchUpload,
     ObjectHead,
@@ -38,6 +39,7 @@ OPERATIONS = (
     *("put", "put_if_absent", "get", "read", "head", "delete", "list_objects", "create_multipart", "upload_part"),
     *("complete_multipart", "abort_multipart", "list_parts", "list_uploads"),
 )
+NO_LISTENER = "no_listener"
 _OUTCOMES: tuple[tuple[type[BaseException], str], ...] = (
     (NoSuchKey, "not_found"),
     (NoSuchUpload, "not_found"),
@@ -45,12 +47,14 @@ _OUTCOMES: tuple[tuple[type[BaseException], str], ...] = (
     (WriteConflict, "conflict"),
     (AccessDenied, "denied"),
     (Throttled, "throttled"),
+    (NoListener, NO_LISTENER),
     (OutcomeUnknown, "unknown"),
     (StoreError, "refused"),
     (asyncio.CancelledError, "cancelled"),
 )
 OUTCOMES = ("ok", *dict.fromkeys(name for _, name in _OUTCOMES), "bug")
-"""``not_found`` and ``precondition_failed`` are answers, not failures; ``unknown`` is a time-out, 5xx or a cut line."""
+"""``not_found`` and ``precondition_failed`` are answers, not failures; ``unknown`` is a time-out, 5xx or a cut line;
+``no_listener`` is a connection that was refused."""
 
 
 ANSWERS = frozenset({"ok", "not_found", "precondition_failed", "conflict"})

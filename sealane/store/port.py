@@ -161,6 +161,10 @@ class OutcomeUnknown(StoreError):
     """Time-out, 5xx, cut connection, unreadable or 200-with-error answer: it may have happened, or may yet."""
 
 
+class NoListener(OutcomeUnknown):
+    """The connection was refused: nothing was sent, for nobody listened there. A store's process was away."""
+
+
 class Throttled(OutcomeUnknown):
     """503 SlowDown or ServiceUnavailable: treated as unknown, with a longer pause."""
 

@@ -17,11 +17,11 @@ from typing import TypeVar
 from urllib.parse import SplitResult, quote
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.response import HTTPResponse
 
 from sealane import __version__
-from sealane.store.port import OutcomeUnknown
+from sealane.store.port import NoListener, OutcomeUnknown
 from sealane.store.s3_clock import StoreClock
 from sealane.store.s3_settings import S3Settings
 from sealane.store.s3_signing import Signer
@@ -211,7 +211,10 @@ class Exchange:
         try:
             return work()
         except _FAILURES as error:
-            failure = OutcomeUnknown(f"{self._request}: {type(error).__name__}: {error}")
+            # Only a connect: what ends a connection that there was may be an idle time-out, or a proxy's.
+            refused = isinstance(error, NewConnectionError) and isinstance(error.__cause__, ConnectionRefusedError)
+            kind = NoListener if refused else OutcomeUnknown
+            failure = kind(f"{self._request}: {type(error).__name__}: {error}")
         # Outside the handler, so without the cause: its traceback would keep views of the caller's buffer (I13).
         raise failure
 

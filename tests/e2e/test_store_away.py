@@ -6,7 +6,9 @@ Ten minutes of it are in tests/simulation/test_outage.py, in virtual time.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+from pathlib import Path
 
 import grpc
 import pytest
@@ -70,3 +72,33 @@ async def test_a_store_that_goes_away_under_load_costs_time_and_nothing_else(clu
     assert [service.pid for service in cluster.services] == pids, "somebody was restarted"
     for service in cluster.services:
         assert "store_back" in service.log_path.read_text()
+
+
+async def _refused(cluster: Cluster) -> None:
+    """Both services ask the store for something; what a client is told."""
+    async with Client(cluster.target("ingest"), cluster.target("assembly")) as client:
+        for ask in (client.get_session, client.get_commit):
+            with pytest.raises(StoreUnavailable):
+                await ask("0" * 32, timeout=2)
+
+
+async def test_a_restart_of_the_store_that_no_look_could_see_is_noticed_by_the_calls_that_were_refused(
+    tmp_path: Path,
+) -> None:
+    """SeaweedFS lacks R2 in the second after its start: what was over before two looks were missed must count too."""
+    settings = {"SEALANE_PROBE_PAGE_KEYS": "20", "SEALANE_STORE_LOOK_SECONDS": "300"}  # within the test nobody looks
+    cluster = Cluster(tmp_path, settings=settings)
+    try:
+        await asyncio.to_thread(cluster.start)
+        await asyncio.to_thread(cluster.store.kill)
+        await _refused(cluster)
+        await asyncio.to_thread(cluster.store.start)
+        await _all(cluster, ready=True)
+        for service in cluster.services:
+            lines = [json.loads(line) for line in service.log_path.read_text().splitlines()]
+            events = [line["event"] for line in lines if line.get("event") in ("store_away", "store_back")]
+            assert events == ["store_away", "store_back"]
+        async with Client(cluster.target("ingest"), cluster.target("assembly")) as client:
+            assert (await client.upload(b"and on it goes")).committed_object.size == 14
+    finally:
+        cluster.kill()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -78,6 +79,11 @@ class Peer:
             self._connection.sendall(data)
         except OSError as failure:
             raise Gone from failure
+
+    def reset(self) -> None:
+        """Close so that the client gets a reset, not an end."""
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._connection.close()
 
     def _some(self) -> bytes:
         try:

@@ -23,6 +23,7 @@ from scripted_server import OK, Handler, Peer, ScriptedServer, answer, error
 from sealane.store.port import (
     AccessDenied,
     ClockSkewed,
+    NoListener,
     NoSuchKey,
     NoSuchUpload,
     OutcomeUnknown,
@@ -159,13 +160,34 @@ async def test_neither_a_redirect_nor_a_server_error_is_followed_up(reply: bytes
     assert len(server.requests) == 1
 
 
-async def test_a_store_that_is_not_there_is_an_unknown_outcome() -> None:
+async def test_a_store_that_is_not_there_is_an_unknown_outcome_of_a_kind_of_its_own() -> None:
+    """A refused connection is evidence that the store's process was away (protocol.md, section 2)."""
     with ScriptedServer(always(OK)) as server:
         pass
     store = S3Store(settings(server))
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(NoListener, match="refused"):
         await store.get("k", timeout=LONG)
+    assert issubclass(NoListener, OutcomeUnknown)
     await store.aclose()
+
+
+async def test_a_connection_that_is_reset_says_nothing_of_the_kind() -> None:
+    """Whether it is an old one or a new one: a proxy, a time-out and a full store do that too."""
+
+    def handler(peer: Peer) -> None:
+        if server.connections == 1:
+            peer.request()
+            peer.send(OK)
+            peer.head()
+        peer.reset()
+
+    async with serving(handler) as (store, server):
+        await store.put("k", b"x", timeout=LONG)
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown) as raised:
+                await store.get("k", timeout=LONG)
+            assert raised.type is OutcomeUnknown
+    assert server.connections == 2
 
 
 # --- connections ---

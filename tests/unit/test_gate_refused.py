@@ -1,0 +1,227 @@
+"""A refused connection: nobody listened, so the store was away, and the gate proves it again. In virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
+
+import pytest
+import virtual_time
+from structlog.testing import capture_logs
+
+from sealane.rpc.health import Readiness
+from sealane.store.gate import DEAF_SECONDS, SETTLE_SECONDS, ProbeGate
+from sealane.store.observed import ObservedStore
+from sealane.store.port import NoListener, NoSuchKey, OutcomeUnknown, StoreError
+from sealane.store.probe import ProbeReport
+from sealane.store.simulated import SimulatedStore
+
+T = TypeVar("T")
+GIVEN = ProbeReport((), (), "", cleaned=True)
+
+
+class Store:
+    """A simulated store behind a gate with the services' own times; ``error`` is what every call fails with,
+    ``refuse_next`` the end of the key whose next call alone is refused."""
+
+    def __init__(self) -> None:
+        self.error: StoreError | None = None
+        self.refuse_next: str | None = None
+        self.proofs: list[float] = []
+        self.looks: list[float] = []
+        self.readiness = Readiness()
+        self.observed = ObservedStore(SimulatedStore(faults=self), lambda _op, outcome, _s: self.gate.heard(outcome))
+        self.gate = ProbeGate(
+            self.observed, self._given, self.readiness, rng=random.Random(1), prove_again=self._proven_again
+        )
+
+    async def around(self, op: str, key: str, effect: Callable[[], T]) -> T:
+        if key.endswith("reach"):
+            self.looks.append(now())
+        if self.refuse_next is not None and key.endswith(self.refuse_next):
+            self.refuse_next = None
+            raise NoListener("refused")
+        if self.error is not None:
+            raise self.error
+        return effect()
+
+    async def _given(self) -> ProbeReport:
+        return GIVEN
+
+    async def _proven_again(self) -> ProbeReport:
+        assert not self.gate.accepted
+        self.proofs.append(now())
+        if self.error is not None:
+            raise self.error
+        return GIVEN
+
+    async def call(self) -> None:
+        """Somebody's call, whatever comes of it."""
+        with contextlib.suppress(StoreError):
+            await self.observed.get("k", timeout=1.0)
+
+    async def until(self, ready: bool) -> None:
+        while self.readiness.ready is not ready:
+            await self.readiness.changed()
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@contextlib.asynccontextmanager
+async def serving() -> AsyncIterator[Store]:
+    store = Store()
+    task = asyncio.create_task(store.gate.run())
+    try:
+        await store.until(True)
+        yield store
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def test_a_restart_that_no_look_could_see_is_seen_by_one_refused_connection() -> None:
+    """⚠ Down for half a second, long before the next look: closed at once, R2 proven two seconds after it is back."""
+
+    async def main() -> None:
+        async with serving() as store:
+            store.error = NoListener("refused")
+            await store.call()
+            assert not store.gate.accepted
+            assert not store.readiness.ready
+            assert store.looks == []
+            await asyncio.sleep(0.6)
+            store.error, back = None, now()
+            await store.until(True)
+            assert store.gate.accepted
+            [proof] = store.proofs
+            assert proof >= back + SETTLE_SECONDS
+            assert now() < back + 5, "looks come soon after a refused connection"
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("error", [OutcomeUnknown("reset"), NoSuchKey()])
+def test_whatever_else_befalls_one_call_closes_nothing(error: StoreError) -> None:
+    """An old connection that is reset, say: stores close theirs after a while."""
+
+    async def main() -> None:
+        async with serving() as store:
+            store.error = error
+            await store.call()
+            store.error = None
+            await asyncio.sleep(60)
+            assert store.readiness.ready
+            assert store.proofs == []
+
+    virtual_time.run(main())
+
+
+def test_a_store_that_stays_away_is_looked_for_less_and_less_and_not_proven() -> None:
+    async def main() -> None:
+        async with serving() as store:
+            store.error = NoListener("refused")
+            begun = now()
+            for _ in range(100):
+                await store.call()
+                await asyncio.sleep(6)
+            pauses = [b - a for a, b in zip([begun, *store.looks], store.looks, strict=False)]
+            assert pauses[0] <= 0.5
+            assert min(pauses[8:]) >= 5, "as often as ever"
+            assert store.proofs == []
+            store.error = None
+            await store.until(True)
+            assert len(store.proofs) == 1
+
+    virtual_time.run(main())
+
+
+def test_a_crash_loop_is_proven_each_time() -> None:
+    """Each outage was confirmed by a look: no refusal is taken for that of one backend of several."""
+
+    async def main() -> None:
+        async with serving() as store:
+            for _ in range(5):
+                store.error = NoListener("refused")
+                await store.call()
+                await asyncio.sleep(3)
+                store.error = None
+                await store.until(True)
+            assert len(store.proofs) == 5
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize(("whose", "every"), [("k", 0.5), ("reach", 25.0)], ids=["calls", "looks"])
+def test_one_backend_of_several_that_is_away_costs_seconds_each_ten_minutes_and_no_more(
+    whose: str, every: float
+) -> None:
+    """Behind a balancer that lets its dead backend refuse: the others answer, so nothing confirms an outage."""
+
+    async def main() -> None:
+        async with serving() as store:
+            end, closed = now() + 3600, 0.0
+            while now() < end:
+                store.refuse_next = whose
+                begun = now()
+                await store.call()  # refused, or answered
+                await store.until(True)
+                closed += now() - begun
+                await asyncio.sleep(every)
+            assert 6 <= len(store.proofs) <= 3600 / DEAF_SECONDS
+            assert closed < len(store.proofs) * 4
+
+    with capture_logs() as lines:
+        virtual_time.run(main())
+    assert "store_refuses_some" in {line["event"] for line in lines}
+
+
+def test_two_looks_without_an_answer_count_while_refused_connections_do_not() -> None:
+    async def main() -> None:
+        async with serving() as store:
+            store.error = NoListener("refused")
+            await store.call()
+            store.error = None
+            await store.until(True)
+            store.error = NoListener("refused")
+            await store.call()
+            assert store.gate.accepted
+            await store.until(False)
+            store.error = None
+            await store.until(True)
+            assert len(store.proofs) == 2
+
+    virtual_time.run(main())
+
+
+def test_a_store_that_refuses_while_it_is_looked_for_is_looked_for_again() -> None:
+    """⚠ The look's answer may be from before: the two seconds run from an answer that came after."""
+
+    async def main() -> None:
+        async with serving() as store:
+            under_way, go_on = asyncio.Event(), asyncio.Event()
+            at_once = store.observed.head
+
+            async def slow_head(key: str, *, timeout: float) -> object:
+                try:
+                    return await at_once(key, timeout=timeout)
+                finally:
+                    under_way.set()
+                    await go_on.wait()
+
+            store.observed.head = slow_head  # type: ignore[method-assign, assignment]
+            await under_way.wait()
+            store.error = NoListener("refused")
+            await store.call()
+            store.error = None
+            looks = len(store.looks)
+            go_on.set()
+            await store.until(True)
+            assert len(store.looks) > looks
+            assert store.proofs[0] >= store.looks[-1] + SETTLE_SECONDS
+
+    virtual_time.run(main())
