@@ -107,7 +107,7 @@ NOT_EXPRESSED: tuple[tuple[str, str], ...] = (
     ("3: callers' metadata may not begin with sealane-", "forged tokens: input, checked where it comes in"),
     (
         "8: names (number 0 of a log): a key or a folder, for ever",
-        "names of keys; tests/service/assembly/test_assembly_keys.py",
+        "names of keys; tests/service/assembly/test_assembly_key_names.py",
     ),
     ("8: a record has a generation exactly where its key was chosen", "forged records; tests/unit, tests/hostile"),
     ("4: only the frame that carries the digest ends a chunk", "gRPC streams; tests/service/ingest"),

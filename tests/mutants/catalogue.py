@@ -8,7 +8,7 @@ The rows are in the `.toml` files beside this module, one for each part of the h
     file = "assembly_service/commit.py"
     old = '''what the code says'''
     new = '''what it says without the guard'''
-    tests = ["service/assembly/test_assembly_commit.py::test_c5_…"]
+    tests = ["service/assembly/test_assembly_commit_decision.py::test_c5_…"]
 
 `rule` begins with the section of docs/protocol.md. `old` is in the file exactly once. `tests` are under tests/, quick
 ones, of which at least one must fail.

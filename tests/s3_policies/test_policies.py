@@ -28,15 +28,8 @@ from sealane.store.s3 import S3Store
 from sealane.v1 import ingest_service_pb2 as pb
 from tests.s3_policies.conftest import Bucket
 from tests.s3_policies.policy import Policy, Use
-from tests.service.assembly.assembly_world import (
-    LIMITS,
-    TENANT,
-    Journal,
-    ReceiptsOfStore,
-    World,
-    content_of,
-    eventually,
-)
+from tests.service.assembly.assembly_time import eventually
+from tests.service.assembly.assembly_world import LIMITS, TENANT, Journal, ReceiptsOfStore, World, content_of
 from tests.service.ingest.ingest_replica import running
 
 pytestmark = pytest.mark.real_store

@@ -1,20 +1,18 @@
-"""A small world for assembly's tests: a simulated bucket, sessions put straight into it, replicas, and what goes wrong.
+"""A small world for assembly's tests: a simulated bucket, sessions put straight into it, and replicas.
 
-Time is virtual: nothing here waits for real seconds, and one seed gives one run.
+Time is virtual (assembly_time.py); what goes wrong is in assembly_faults.py.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hashlib
 import random
-import selectors
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import pytest
 from blake3 import blake3
 
 from assembly_service.assembly import Assembly
@@ -30,11 +28,11 @@ from sealane.domain.limits import Limits
 from sealane.domain.records import DoneRecord, LostRecord, MultipartRecord, SessionRecord, parse_done
 from sealane.store import keys
 from sealane.store.deadline import Deadline
-from sealane.store.port import ObjectStore, OutcomeUnknown, StoreError
+from sealane.store.port import ObjectStore
 from sealane.store.retry import RetryBudget, RetryingStore
 from sealane.store.simulated import Latency, SimulatedStore
 from sealane.store.simulated_bucket import SimulatedBucket
-from sealane.store.simulated_traits import SEAWEEDFS, Dialect
+from sealane.store.simulated_traits import AWS, SEAWEEDFS, Dialect
 
 T = TypeVar("T")
 ChunkCv = Callable[[bytes, int, int], bytes]
@@ -49,60 +47,10 @@ RETENTION = Retention()
 EXPIRED_AFTER = TTL + RETENTION.grace.total_seconds() + 2
 """Seconds: a session is then older than ttl + grace, whatever the store's whole seconds cut off."""
 OUTCOME_AFTER = RETENTION.outcome.total_seconds() + 2
+DIALECTS = pytest.mark.parametrize("dialect", [SEAWEEDFS, AWS], ids=["seaweedfs", "aws"])
+"""Of the store, where they differ."""
 IMPATIENT = Retention(outcome=timedelta(0), receipts=timedelta(0))
 """Answers are forgotten as soon as the store's whole seconds tell then from now: a purge within one stalled call."""
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """Sleeps take no time: waiting moves the clock instead."""
-
-    def __init__(self) -> None:
-        loop = self
-        self.virtual_now = 1_000_000.0
-
-        class Selector(selectors.SelectSelector):
-            def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-                assert timeout is not None, "nothing left to wait for: a deadlock"
-                loop.virtual_now += max(0.0, timeout)
-                return super().select(0)
-
-        super().__init__(Selector())
-        self._clock_resolution = 1e-6  # years from 0, a float can't tell nanoseconds apart
-
-    def time(self) -> float:
-        return self.virtual_now
-
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
-        """At once, on the loop: a thread's end is nothing that virtual time could wait for."""
-        future: asyncio.Future[T] = self.create_future()
-        try:
-            future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001 - the awaiting code gets whatever the job raised
-            future.set_exception(error)
-        return future
-
-
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a test in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
-
-
-async def wait(seconds: float) -> None:
-    """Let virtual time pass."""
-    await asyncio.sleep(seconds)
-
-
-async def eventually(condition: Callable[[], bool | Coroutine[Any, Any, bool]], seconds: float = 30) -> None:
-    """Wait for a condition, in real time; TimeoutError if it never holds."""
-    async with asyncio.timeout(seconds):
-        while True:
-            holds = condition()
-            if asyncio.iscoroutine(holds):
-                holds = await holds
-            if holds:
-                return
-            await asyncio.sleep(0.01)
 
 
 def content_of(size: int, seed: int = 1) -> bytes:
@@ -214,6 +162,11 @@ class Replica:
 
     async def sweep_all(self, *, full: bool = True) -> None:
         await self.assembly.patrol.sweep(full=full)
+
+
+def ops(replica: Replica) -> list[str]:
+    """What the replica has asked of its store."""
+    return [call.op for call in replica.store.calls]
 
 
 class World:
@@ -387,128 +340,3 @@ class World:
             *(key for prefix in prefixes for key in self.bucket.keys(prefix)),
             *self.bucket.open_uploads(keys.own_object_prefix(TENANT, session.id)),
         ]
-
-
-# --- what goes wrong ---
-
-
-class Crash(BaseException):
-    """The process is gone: no handler may run on, and none may catch this."""
-
-
-class Fault:
-    """``action`` at the ``nth`` call that ``op`` and the key's ending fit; all others pass. ``fired`` counts."""
-
-    def __init__(
-        self,
-        op: str,
-        ending: str,
-        action: Callable[[Callable[[], Any]], Any],
-        *,
-        nth: int = 1,
-        times: int = 1,
-    ) -> None:
-        self.op, self.ending, self.action = op, ending, action
-        self.nth, self.times = nth, times
-        self.seen = self.fired = 0
-
-    async def around(self, op: str, key: str, effect: Callable[[], T]) -> T:
-        if op == self.op and key.endswith(self.ending):
-            self.seen += 1
-            if self.nth <= self.seen < self.nth + self.times:
-                self.fired += 1
-                return await _awaited(self.action(effect))
-        return effect()
-
-
-class Faults:
-    """Several at once: the first whose call fits acts."""
-
-    def __init__(self, *faults: Fault) -> None:
-        self.faults = faults
-
-    async def around(self, op: str, key: str, effect: Callable[[], T]) -> T:
-        for fault in self.faults:
-            if op == fault.op and key.endswith(fault.ending):
-                return await fault.around(op, key, effect)
-        return effect()
-
-
-async def _awaited(value: Any) -> Any:
-    return await value if asyncio.iscoroutine(value) else value
-
-
-def refuses(error: StoreError) -> Callable[[Callable[[], Any]], Any]:
-    """The call never takes effect, and answers ``error``."""
-
-    def act(effect: Callable[[], Any]) -> Any:
-        raise error
-
-    return act
-
-
-def loses_answer(effect: Callable[[], Any]) -> Any:
-    """The call takes effect; its answer is lost."""
-    effect()
-    raise OutcomeUnknown("the answer was lost")
-
-
-def lands_late(seconds: float) -> Callable[[Callable[[], Any]], Any]:
-    """No answer now; the call takes effect ``seconds`` later, if it still can."""
-
-    def act(effect: Callable[[], Any]) -> Any:
-        def land() -> None:
-            with contextlib.suppress(StoreError):
-                effect()
-
-        asyncio.get_running_loop().call_later(seconds, land)
-        raise OutcomeUnknown("no answer")
-
-    return act
-
-
-def first(other: Callable[[], Coroutine[Any, Any, Any]]) -> Callable[[Callable[[], Any]], Any]:
-    """``other`` happens to the end while the call is on its way."""
-
-    async def act(effect: Callable[[], Any]) -> Any:
-        await other()
-        return effect()
-
-    return act
-
-
-def stalls(until: asyncio.Event) -> Callable[[Callable[[], Any]], Any]:
-    """The process stands still before the call, as under SIGSTOP."""
-
-    async def act(effect: Callable[[], Any]) -> Any:
-        await until.wait()
-        return effect()
-
-    return act
-
-
-class CrashAt:
-    """The process dies at its ``nth`` call, "before" it takes effect or "after"."""
-
-    def __init__(self, nth: int, moment: str) -> None:
-        self.nth, self.moment = nth, moment
-        self.calls = 0
-
-    async def around(self, op: str, key: str, effect: Callable[[], T]) -> T:
-        self.calls += 1
-        if self.calls == self.nth:
-            if self.moment == "after":
-                with contextlib.suppress(StoreError):
-                    effect()
-            raise Crash(f"{self.moment} call {self.nth}: {op} {key}")
-        return effect()
-
-
-def seeded_latency(seed: int) -> Latency:
-    """0…50 ms each way, and one call in twenty takes seconds: as on a bad day."""
-    rng = random.Random(seed)
-
-    def latency(op: str, key: str) -> float:
-        return rng.uniform(0.5, 8.0) if rng.random() < 0.05 else rng.uniform(0.0, 0.05)
-
-    return latency

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+pytest.register_assert_rewrite("chosen_deletes", "chosen_key", "deletes")  # what they check tells its values, too
+
 
 @pytest.fixture(autouse=True)
 def plain_logs() -> Iterator[None]:

@@ -8,21 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from assembly_world import (
-    CHUNK,
-    EXPIRED_AFTER,
-    OUTCOME_AFTER,
-    TENANT,
-    Fault,
-    Replica,
-    Session,
-    World,
-    content_of,
-    first,
-    refuses,
-    run,
-    wait,
-)
+from assembly_faults import Fault, first, refuses
+from assembly_time import run, wait
+from assembly_world import CHUNK, DIALECTS, EXPIRED_AFTER, OUTCOME_AFTER, TENANT, Replica, Session, World, content_of
 
 from assembly_service.audit import Message
 from assembly_service.audit_findings import AuditKind, Finding, Progress, Summary
@@ -32,9 +20,7 @@ from sealane.domain.ids import SessionId
 from sealane.domain.records import DeletedRecord, MultipartRecord
 from sealane.store import keys, port
 from sealane.store.deadline import Deadline
-from sealane.store.simulated_traits import AWS, SEAWEEDFS
 
-DIALECTS = pytest.mark.parametrize("dialect", [SEAWEEDFS, AWS], ids=["seaweedfs", "aws"])
 QUARTER = timedelta(minutes=15)
 LATER = QUARTER.total_seconds() + 2
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from assembly_world import TENANT, World, run
+from assembly_time import run
+from assembly_world import TENANT, World
 
 from assembly_service.confirmed import delete_all_confirmed
 from sealane.store import keys

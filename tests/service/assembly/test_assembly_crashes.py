@@ -7,19 +7,9 @@ import dataclasses
 import random
 
 import pytest
-from assembly_world import (
-    EXPIRED_AFTER,
-    OUTCOME_AFTER,
-    Crash,
-    CrashAt,
-    Replica,
-    Session,
-    World,
-    content_of,
-    run,
-    seeded_latency,
-    wait,
-)
+from assembly_faults import MOMENTS, Crash, CrashAt, seeded_latency
+from assembly_time import run, wait
+from assembly_world import DIALECTS, EXPIRED_AFTER, OUTCOME_AFTER, Replica, Session, World, content_of
 
 from sealane.domain.decision import Outcome
 from sealane.domain.errors import SealaneError, SessionAborted, SessionExpired, SessionNotFound, SessionSealed
@@ -30,8 +20,6 @@ from sealane.store import keys
 from sealane.store.port import StoreError
 from sealane.store.simulated_traits import AWS, SEAWEEDFS
 
-MOMENTS = pytest.mark.parametrize("moment", ["before", "after"])
-DIALECTS = pytest.mark.parametrize("dialect", [SEAWEEDFS, AWS], ids=["seaweedfs", "aws"])
 SEEDS = 100
 
 

@@ -5,21 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from assembly_faults import Fault, first
+from assembly_time import run, wait
 from assembly_world import (
     CHUNK,
     EXPIRED_AFTER,
     OUTCOME_AFTER,
     RETENTION,
     TENANT,
-    Fault,
     Replica,
     Session,
     World,
     chunk_receipt,
     content_of,
-    first,
-    run,
-    wait,
 )
 
 from assembly_service.explain_receipts import MAX_BURSTS, MAX_RANGES, Event, bursts, tell

@@ -12,19 +12,9 @@ from typing import Any
 
 import grpc
 import pytest
-from assembly_world import (
-    CHUNK,
-    LIMITS,
-    TENANT,
-    Fault,
-    Journal,
-    ReceiptsOfStore,
-    Session,
-    World,
-    content_of,
-    eventually,
-    refuses,
-)
+from assembly_faults import Fault, refuses
+from assembly_time import eventually
+from assembly_world import CHUNK, LIMITS, TENANT, Journal, ReceiptsOfStore, Session, World, content_of
 from blake3 import blake3
 
 from assembly_service.assembly import Assembly

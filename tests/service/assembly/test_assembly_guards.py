@@ -5,22 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from assembly_world import (
-    EXPIRED_AFTER,
-    IMPATIENT,
-    OUTCOME_AFTER,
-    TENANT,
-    Fault,
-    Replica,
-    Session,
-    World,
-    content_of,
-    first,
-    loses_answer,
-    refuses,
-    run,
-    wait,
-)
+from assembly_faults import Fault, first, loses_answer, refuses
+from assembly_time import run, wait
+from assembly_world import EXPIRED_AFTER, IMPATIENT, OUTCOME_AFTER, TENANT, Replica, Session, World, content_of
 
 from assembly_service.servicer import _in_time
 from sealane.domain.claims import ANY

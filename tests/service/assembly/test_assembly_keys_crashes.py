@@ -8,17 +8,9 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from assembly_world import (
-    TENANT,
-    Crash,
-    CrashAt,
-    Session,
-    World,
-    content_of,
-    run,
-    seeded_latency,
-    wait,
-)
+from assembly_faults import MOMENTS, Crash, CrashAt, seeded_latency
+from assembly_time import run, wait
+from assembly_world import DIALECTS, TENANT, Session, World, content_of
 
 from sealane.domain.claims import ANY, VACANT, Precondition
 from sealane.domain.decision import Outcome
@@ -31,8 +23,6 @@ from sealane.store.port import StoreError
 from sealane.store.simulated_traits import AWS, SEAWEEDFS
 
 KEY = "folder/racing"
-DIALECTS = pytest.mark.parametrize("dialect", [SEAWEEDFS, AWS], ids=["seaweedfs", "aws"])
-MOMENTS = pytest.mark.parametrize("moment", ["before", "after"])
 SEEDS = 20
 
 

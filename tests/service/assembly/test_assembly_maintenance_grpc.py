@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from assembly_world import CHUNK, TENANT, Fault, content_of, eventually, refuses
+from assembly_faults import Fault, refuses
+from assembly_time import eventually
+from assembly_world import CHUNK, TENANT, content_of
 from google.protobuf.duration_pb2 import Duration
 from test_assembly_grpc import Service, raised, service  # noqa: F401 - the fixture
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from assembly_world import LIMITS, TENANT, Fault, World, eventually, run, stalls
+from assembly_faults import Fault, stalls
+from assembly_time import eventually, run
+from assembly_world import LIMITS, TENANT, World
 
 from assembly_service.servicer import AssemblyServicer
 from assembly_service.settings import AssemblySettings

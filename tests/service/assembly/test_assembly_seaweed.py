@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
-from assembly_world import TENANT, Journal, ReceiptsOfStore, Session, World, content_of, eventually
+from assembly_time import eventually
+from assembly_world import TENANT, Journal, ReceiptsOfStore, Session, World, content_of
 from blake3 import blake3
 from minio import Minio
 

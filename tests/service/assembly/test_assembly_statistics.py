@@ -8,19 +8,9 @@ import hashlib
 from datetime import UTC, datetime
 
 import pytest
-from assembly_world import (
-    CHUNK,
-    EXPIRED_AFTER,
-    OUTCOME_AFTER,
-    TENANT,
-    Fault,
-    Replica,
-    World,
-    content_of,
-    refuses,
-    run,
-    wait,
-)
+from assembly_faults import Fault, refuses
+from assembly_time import run, wait
+from assembly_world import CHUNK, EXPIRED_AFTER, OUTCOME_AFTER, TENANT, Replica, World, content_of
 from prometheus_client import CollectorRegistry
 
 from assembly_service.metrics import statistics_for

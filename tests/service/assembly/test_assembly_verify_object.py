@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from assembly_world import CHUNK, TENANT, Fault, Replica, Session, World, content_of, first, run
+from assembly_faults import Fault, first
+from assembly_time import run
+from assembly_world import CHUNK, TENANT, Replica, Session, World, content_of
 
 from assembly_service.verify_object import Progress
 from sealane.domain.errors import ObjectCorrupt, SessionLost, SessionNotCommitted, SessionNotFound
