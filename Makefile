@@ -3,8 +3,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-# Several pips at once in one environment would trip over each other.
+# Several pips at once in one environment would trip over each other; where all is set up, checks may go side by side.
+ifndef READY
 .NOTPARALLEL:
+endif
 
 PYTHON ?= python3
 VENV   := .venv
@@ -80,7 +82,7 @@ dev: $(STAMPS)/sealane ## A store and both services on this machine, until Ctrl-
 
 .PHONY: test
 test: $(STAMPS)/sealane $(TEST_READY) $(LINT_READY) $(PROTOS_READY) $(E2E_READY) $(K8S_READY) $(PROMTOOL) ## Everything that must hold: lint, types, protos, manifests, alerts, all tests (< 10 min)
-	@$(MAKE) --no-print-directory lint type check-protos k8s-check image-lint promcheck
+	@$(MAKE) --no-print-directory READY=1 --jobs=2 --output-sync=target type promcheck k8s-check check-protos lint image-lint
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-quick

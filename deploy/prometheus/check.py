@@ -73,7 +73,7 @@ def main() -> int:
         file.flush()
         complaints = {
             "alerts.yaml": promtool("check", "rules", HERE / "alerts.yaml"),
-            "alerts.test.yaml": promtool("test", "rules", HERE / "alerts.test.yaml"),
+            **{tests.name: promtool("test", "rules", tests) for tests in sorted(HERE.glob("*.test.yaml"))},
             "the dashboard's queries": promtool("check", "rules", "--lint=none", file.name),
             **{f"metrics of {s}": promtool("check", "metrics", stdin=_metrics(s)) for s in ("ingest", "assembly")},
         }

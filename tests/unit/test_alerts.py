@@ -138,9 +138,10 @@ def test_each_runbook_is_an_alerts() -> None:
 
 def test_each_alert_is_tested_where_it_fires_and_where_it_is_silent() -> None:
     fires, silent = set(), set()
-    for test in yaml.safe_load((PROMETHEUS / "alerts.test.yaml").read_text("utf-8"))["tests"]:
-        for asked in test["alert_rule_test"]:
-            (fires if asked.get("exp_alerts") else silent).add(asked["alertname"])
+    for file in PROMETHEUS.glob("*.test.yaml"):
+        for test in yaml.safe_load(file.read_text("utf-8"))["tests"]:
+            for asked in test["alert_rule_test"]:
+                (fires if asked.get("exp_alerts") else silent).add(asked["alertname"])
     assert fires == silent == {rule["alert"] for rule in RULES}
 
 
