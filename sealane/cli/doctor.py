@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sealane import cluster_file
+from sealane.cli.asking import Asking
 from sealane.cli.exit_codes import ExitCode
 from sealane.cli.failures import CommandFailed
 from sealane.cli.output import Output
@@ -41,6 +42,7 @@ def command(
     Keys come from SEALANE_S3_ACCESS_KEY and SEALANE_S3_SECRET_KEY, else from AWS's own places (AWS_ACCESS_KEY_ID …,
     ~/.aws/credentials, web identity, instance role). Without --endpoint, the store of a running `sealane dev` is
     asked. About 1,200 small objects and 10 MiB are written under .sealane/.probe/ in the bucket, and removed again.
+    All six are tried side by side, and each has its row as it ends; on a terminal a line says what is still tried.
 
     Exit code 0: the store gives all. 7: it does not, and sealane's services would refuse it. 6: it can't be reached,
     which is no verdict.
@@ -100,15 +102,19 @@ async def _probe(settings: S3Settings, timeout: float, output: Output) -> ProbeR
     from sealane.store.s3 import S3Store
 
     def show(verdict: Verdict) -> None:
+        asking.ended(verdict.guarantee)
         if not output.as_json:
             mark = "ok " if verdict.ok else "NO "
             output.line(f"{verdict.guarantee}  {mark}  {GUARANTEES[verdict.guarantee]}")
             seen = f"{verdict.detail}: {verdict.private}" if verdict.private else verdict.detail
             output.line(f"         {seen} ({verdict.duration:.1f} s)")
+        asking.go_on()
 
+    asking = Asking(output)
     store = S3Store(settings)
     try:
-        return await probe(store, entropy=os.urandom, timeout=timeout, on_verdict=show)
+        with asking:
+            return await probe(store, entropy=os.urandom, timeout=timeout, on_begin=asking.began, on_verdict=show)
     except AccessDenied as error:
         raise CommandFailed(
             f"the store refuses these keys: {error.detail}",

@@ -132,6 +132,7 @@ class ProbeGate:
         """A report that lacks nothing but what is accepted. Raises StoreRefused."""
         ceiling = self._first_pause
         while True:
+            _log.info("probe_began")
             try:
                 report = await self._probe()
                 self._refuse(report)
@@ -198,6 +199,7 @@ class ProbeGate:
         assert self._prove_again is not None
         self._readiness.set(False, "back, and not proven again yet", of=CONDITION)
         await asyncio.sleep(self._settle_seconds)
+        _log.info("probe_began", again=True)
         try:
             report = await self._prove_again()
         except StoreError as error:

@@ -88,6 +88,7 @@ async def probe(
     race_seconds: float = 1.0,
     page_keys: int = PAGE_KEYS,
     only: Collection[str] = tuple(GUARANTEES),
+    on_begin: Callable[[str], None] | None = None,
     on_verdict: Callable[[Verdict], None] | None = None,
 ) -> ProbeReport:
     """Try every guarantee (or ``only`` those named), and clean up.
@@ -96,7 +97,8 @@ async def probe(
     race wait for ten and more. R2 has to survive ``races`` 16-way races, two at a time; after ``race_seconds`` no more
     are begun, as a store that makes contenders wait is one that has them take turns. LIST is tried at the edges of
     pages of ``page_keys`` (at least 10), which costs two calls a key; R1's verdict names the number. ``entropy(n)``
-    gives n random bytes; ``on_verdict`` is told each row as it is found, in no fixed order.
+    gives n random bytes; ``on_begin`` is told each guarantee that is now tried (the store has answered by then), and
+    ``on_verdict`` each row as it is found, in no fixed order.
 
     Raises OutcomeUnknown if the store is out of reach or too slow, AccessDenied or NoSuchBucket if the settings don't
     open it: no verdict, ask again. A negative verdict on another guarantee stands all the same.
@@ -109,6 +111,8 @@ async def probe(
     out_of_reach: list[StoreError] = []
 
     async def attempt(guarantee: str, check: Check) -> None:
+        if on_begin is not None:
+            on_begin(guarantee)
         try:
             verdict = verdicts[guarantee] = await _judge(guarantee, check, scratch)
         except _NO_VERDICT as error:

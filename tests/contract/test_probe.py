@@ -51,7 +51,9 @@ async def run(store: ObjectStore, **options: object) -> ProbeReport:
 async def test_an_honest_store_gives_every_guarantee_and_nothing_is_left(store: ObjectStore) -> None:
     """R1-R6 of SeaweedFS and of the simulated store in both dialects."""
     told: list[Verdict] = []
-    report = await run(store, on_verdict=told.append)
+    begun: list[str] = []
+    report = await run(store, on_begin=begun.append, on_verdict=told.append)
+    assert begun == list(GUARANTEES)
     assert {verdict.guarantee: verdict.detail for verdict in report.verdicts if not verdict.ok} == {}
     assert [verdict.guarantee for verdict in report.verdicts] == list(GUARANTEES)
     assert (report.ok, report.missing, report.untried, report.cleaned) == (True, (), (), True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import pty
 import secrets
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +45,35 @@ def test_a_store_that_keeps_its_word_is_accepted_row_by_row(cluster: Cluster, pl
     assert [row["guarantee"] for row in said.document["rows"]] == GUARANTEES
     assert all(row["ok"] and row["detail"] for row in said.document["rows"])
     assert store.secret_key not in said.out + said.err
+    assert said.err == ""
+
+
+def test_on_a_terminal_it_says_what_is_still_tried_and_leaves_only_rows(cluster: Cluster, plain: Commands) -> None:
+    """stderr is the terminal, stdout a file: what is drawn in place never gets among the result."""
+    store = cluster.store
+    asked = with_keys(plain, store.access_key, store.secret_key)
+    ours, theirs = pty.openpty()
+    try:
+        done = subprocess.run(
+            asked.argv("doctor", "--endpoint", store.endpoint, "--bucket", store.bucket),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            cwd=asked.directory,
+            env=asked.full_env | {"TERM": "xterm"},
+            timeout=90,
+            check=False,
+        )
+    finally:
+        os.close(theirs)
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        drawn = terminal.read(65_536).decode()
+    assert done.returncode == 0, drawn
+    assert "trying R1, R2, R3, R4, R5, R6 …" in drawn
+    assert "removing what was written …" in drawn
+    assert drawn.endswith("\r\x1b[K"), "the line is gone at the end"
+    assert [line[:7] for line in done.stdout.decode().splitlines() if line.startswith("R")] != []
+    assert b"\x1b" not in done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def test_the_process_serves_when_the_store_is_proven_and_ends_by_sigterm(
         service.kill()
     lines = [json.loads(line) for line in (tmp_path / "log").read_text(encoding="utf-8").splitlines()]
     assert not [line for line in lines if line.get("alarm")]
-    assert {"serving", "store_accepted", "ready", "stopped"} <= {line["event"] for line in lines}
+    assert {"serving", "probe_began", "store_accepted", "ready", "stopped"} <= {line["event"] for line in lines}
 
 
 def test_all_faults_of_the_settings_are_told_at_once() -> None:
