@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from tests.walk.desk import Desk, Stumbled
 from tests.walk.site import Site
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="the certificates are made by openssl, as in the docs")
 def test_what_the_walkthrough_lays_out_are_good_settings_of_both_services(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ import yaml
 from sealane.dev.ports import LOOPBACK, free_ports
 from sealane.dev.process import ChildProcess
 from sealane.dev.seaweed import SeaweedFS, SeaweedPorts
+from tests.authority import Authority
 from tests.walk.desk import BIN, Desk
 
 ROOT = Path(__file__).parents[2]
@@ -29,8 +30,6 @@ token = "{token}"
 tenant = "acme"
 roles = ["uploader", "reader", "operator"]
 """
-LEAF = ("-addext", "subjectAltName=DNS:sealane", "-addext", "basicConstraints=critical,CA:false")
-KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
 
 class Replica:
@@ -101,6 +100,7 @@ class Site:
         self.assembly = [Replica(self, "assembly", number) for number in (1, 2)]
         self.prometheus_address = f"{LOOPBACK}:{free_ports(1)[0]}"
         self._prometheus: ChildProcess | None = None
+        self._authority: Authority | None = None
 
     @property
     def replicas(self) -> list[Replica]:
@@ -126,9 +126,8 @@ class Site:
     def lay_out(self) -> None:
         """Certificates, tokens, identities, settings: docs/security.md, as files."""
         at = self.desk.directory
-        (at / "tls").mkdir()
-        authority = ("-keyout", "tls/ca.key", "-out", "tls/ca.crt", "-days", "30", "-subj", "/CN=walk authority")
-        self.desk.run("openssl", "req", "-x509", *KEY, *authority, show=0)
+        self._authority = Authority(at / "tls", "walk authority")
+        self._authority.ca_file.replace(at / "tls/ca.crt")
         self.certify(days=3)
         self.identify(TOKEN)
         (at / "peer-token").write_text(SERVICES_TOKEN)
@@ -162,14 +161,13 @@ class Site:
             "XDG_STATE_HOME": f"{at}/state",
         }
 
-    def certify(self, *, days: int) -> None:
+    def certify(self, *, days: float) -> None:
         """A new certificate for the replicas, under the names that are read again."""
-        by = ("-CA", "tls/ca.crt", "-CAkey", "tls/ca.key", "-subj", "/CN=sealane", "-days", str(days))
-        self.desk.run(
-            "openssl", "req", "-x509", *KEY, *by, *LEAF, "-keyout", "tls/new.key", "-out", "tls/new.crt", show=0
-        )
-        for kind in ("key", "crt"):
-            (self.desk.directory / f"tls/new.{kind}").replace(self.desk.directory / f"tls/tls.{kind}")
+        assert self._authority is not None
+        certificate, key = self._authority.issue("new", dns=("sealane",), days=days)
+        key.replace(self.desk.directory / "tls/tls.key")
+        certificate.replace(self.desk.directory / "tls/tls.crt")
+        self.desk.say(f"tls/tls.crt, tls/tls.key: a new certificate for `sealane`, for {days:g} days")
 
     def identify(self, *mine: str) -> None:
         """identities.toml with these tokens of the operator's, exchanged whole."""

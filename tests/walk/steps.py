@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import ssl
 import subprocess
-from pathlib import Path
 
+from tests.authority import serial
 from tests.walk.board import read_alerts, read_board
 from tests.walk.desk import Desk
 from tests.walk.site import NEXT_TOKEN, TOKEN, Replica, Site
 
 MiB = 1 << 20
-_SERIAL = re.compile(r"serial=([0-9A-F]+)")
 
 
 def install(desk: Desk, site: Site) -> None:
@@ -60,13 +59,13 @@ def upload(desk: Desk, site: Site) -> str:
 
 def rotate(desk: Desk, site: Site) -> None:
     desk.head("Rotate the certificate and the token, while an upload goes on")
-    before, until = _served(desk, site.ingest[0]), site.ingest[0].metric(_NOT_AFTER)
+    before, until = _served(site.ingest[0]), site.ingest[0].metric(_NOT_AFTER)
     going_on = slow_put(desk, "rotated.mov", rate="2M")
     site.certify(days=60)
-    desk.until("a new connection gets the new certificate", lambda: _served(desk, site.ingest[0]) != before)
+    desk.until("a new connection gets the new certificate", lambda: _served(site.ingest[0]) != before)
     desk.until("the metric follows, on each replica", lambda: all(r.metric(_NOT_AFTER) > until for r in site.replicas))
     desk.head("A key that does not fit is never served, and is an alarm")
-    good, now = (desk.directory / "tls/tls.key").read_bytes(), _served(desk, site.ingest[0])
+    good, now = (desk.directory / "tls/tls.key").read_bytes(), _served(site.ingest[0])
     (desk.directory / "tls/tls.key").write_text("half a file")
     desk.until(
         'sealane_alarms_total{alarm="reload_failed"} is 1 on each replica',
@@ -74,7 +73,7 @@ def rotate(desk: Desk, site: Site) -> None:
     )
     line = site.ingest[0].lines("reload_failed")[-1]
     desk.say(f"  {json.dumps({name: line[name] for name in line if name in _FIELDS})}")
-    desk.check(_served(desk, site.ingest[0]) == now, "the certificate before it is still served")
+    desk.check(_served(site.ingest[0]) == now, "the certificate before it is still served")
     (desk.directory / "tls/tls.key").write_bytes(good)
     desk.head("The token: add the next one, hand it out, remove the old one")
     for name, token in (("old-token", TOKEN), ("next-token", NEXT_TOKEN)):
@@ -158,13 +157,10 @@ _FIELDS = frozenset({"event", "alarm", "what", "error", "detail", "level"})
 _NOT_AFTER = "sealane_certificate_not_after_timestamp_seconds"
 
 
-def _served(desk: Desk, replica: Replica) -> str:
+def _served(replica: Replica) -> int:
     """The serial number of the certificate that a new connection gets."""
-    told = desk.answer("openssl", "s_client", "-connect", replica.address, "-alpn", "h2")
-    path: Path = desk.directory / "served.pem"
-    path.write_text(told)
-    found = _SERIAL.search(desk.answer("openssl", "x509", "-noout", "-serial", "-in", str(path)))
-    return found[1] if found else ""
+    host, _, port = replica.address.rpartition(":")
+    return serial(ssl.get_server_certificate((host, int(port)), timeout=20).encode())
 
 
 def _known(desk: Desk, site: Site, token: str) -> set[bool]:
