@@ -164,6 +164,17 @@ def test_integrity_alarms_are_those_that_the_code_raises() -> None:
     assert len(raised) > len(integrity)
 
 
+def test_each_alarm_with_a_name_has_its_remedy_on_the_page() -> None:
+    """An alarm that is an event's name, not a sentence, says by itself neither what happened nor what to do."""
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    remedies = page[page.index("## Alerts") : page.index("## At three in the morning")]
+    folders = [ROOT / name for name in ("sealane", "ingest_service", "assembly_service")]
+    code = "".join(path.read_text("utf-8") for folder in folders for path in folder.rglob("*.py"))
+    named = set(re.findall(r'\.error\(\s*"(\w+)",\s*alarm=True', code))
+    assert {"reload_failed", "refused_by_peer", "signing_keys_unavailable"} <= named
+    assert {name for name in named if f"`{name}`" not in remedies} == set()
+
+
 def test_the_operators_monitor_makes_the_same_jobs() -> None:
     monitor = yaml.safe_load((PROMETHEUS / "podmonitor.yaml").read_text("utf-8"))["spec"]
     base = ROOT / "deploy" / "kubernetes" / "base"
