@@ -5,19 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from blake3 import blake3
-from client_world import KIB, TINY_FRAMES, World, content, options, world
+from client_world import KIB, TINY_FRAMES, World, content, options
 
 from sealane.client import Client, SessionState, errors, frames
-
-
-@pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as built:
-        yield built
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client_world import KIB, TENANT, World, content, options, world
+from client_world import KIB, TENANT, World, content, options
 
 from ingest_service.receive import StreamAnswer, UploadStream
 from sealane.client.errors import Draining, InvalidStream, SourceChanged
@@ -17,12 +17,6 @@ from sealane.domain.ids import SessionId
 from sealane.store import keys
 
 DATA = content(6 * KIB)
-
-
-@pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as built:
-        yield built
 
 
 async def test_a_refusal_that_nothing_can_change_ends_the_upload_at_once(here: World) -> None:

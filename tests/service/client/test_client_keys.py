@@ -7,18 +7,12 @@ from pathlib import Path
 
 import pytest
 from blake3 import blake3
-from client_world import KIB, World, content, options, world
+from client_world import KIB, World, content, options
 
 from sealane.client import BackoffPolicy, Client, Progress, SessionState, errors
 
 KEY = "films/2030/a.mov"
 PATH = f"default/{KEY}"
-
-
-@pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as built:
-        yield built
 
 
 @pytest.fixture

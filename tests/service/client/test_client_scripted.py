@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client_world import KIB, QUICK, World, content, options, world
+from client_world import KIB, QUICK, World, content, options
 from grpc import aio
 
 from sealane.client import (
@@ -115,12 +115,6 @@ async def forever() -> Any:
 
 
 # --- keys ---
-
-
-@pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as built:
-        yield built
 
 
 async def test_a_resting_key_is_said_at_once_and_the_same_upload_later_sends_nothing_again(

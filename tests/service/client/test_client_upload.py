@@ -24,12 +24,6 @@ from sealane.client.streams import Buffers
 SIZES = [0, 1, KIB - 1, KIB, KIB + 1, 7 * KIB, 20 * KIB + 17]
 
 
-@pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as built:
-        yield built
-
-
 def check(here: World, result: UploadResult, data: bytes) -> None:
     assert here.object(result.key) == data
     assert result.digest == blake3(data).hexdigest()
