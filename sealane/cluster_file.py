@@ -62,6 +62,8 @@ class ClusterInfo:
     tenant: str
     store: StoreInfo
     services: tuple[ServiceInfo, ...]
+    ca_file: str = ""
+    """Whom to trust, where the services want TLS (PEM; absolute); the name in their certificates is ``localhost``."""
 
     def addresses(self, kind: str) -> tuple[str, ...]:
         return tuple(service.address for service in self.services if service.kind == kind)

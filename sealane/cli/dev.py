@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from sealane.cli.endpoints import DEFAULT_ASSEMBLY, DEFAULT_INGEST
 from sealane.cli.exit_codes import ExitCode
 from sealane.cli.failures import CommandFailed
 from sealane.cli.output import Output, table
+from sealane.cli.security import DEV_SERVER_NAME
 from sealane.cluster_file import DEFAULT_DIRECTORY
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ _PORT = click.IntRange(1, 65_535)
 @click.option("--s3-port", type=_PORT, help="The store's port.  [default: 8333 if free, else any]")
 @click.option("--ingest-port", type=_PORT, help="The first ingest's port.  [default: 7301 if free, else any]")
 @click.option("--assembly-port", type=_PORT, help="The first assembly's port.  [default: 7302 if free, else any]")
+@click.option("--tls", is_flag=True, help="With TLS, by an authority of its own that is made anew at each start.")
 @click.option("--tenant", default="default", show_default=True, help="Whose sessions these are.")
 @click.option(
     "--setting",
@@ -62,6 +65,7 @@ def command(
     s3_port: int | None,
     ingest_port: int | None,
     assembly_port: int | None,
+    tls: bool,
     tenant: str,
     settings: tuple[str, ...],
     as_json: bool,
@@ -90,6 +94,7 @@ def command(
         ingest=ingest,
         assembly=assembly,
         tenant=tenant,
+        tls=tls,
         settings=_settings(settings),
         say=say,
     )
@@ -163,19 +168,25 @@ def _announce(cluster: Cluster, output: Output) -> None:
             ("state", f"{cluster.directory} (kept)"),
         ]
     )
+    if info.ca_file:
+        output.line("\nCommands in this folder know whom to trust. From elsewhere:\n")
+        output.line(f"  export SEALANE_CA_FILE={shlex.quote(info.ca_file)} SEALANE_SERVER_NAME={DEV_SERVER_NAME}")
     ingest, assembly = info.addresses("ingest"), info.addresses("assembly")
+    reach = f"-cacert {shlex.quote(info.ca_file)}" if info.ca_file else "-plaintext"
     flags = ""
     if cluster.directory != DEFAULT_DIRECTORY.absolute():
         flags = f" --ingest {','.join(ingest)} --assembly {','.join(assembly)}"
+        if info.ca_file:
+            flags += f" --ca-file {shlex.quote(info.ca_file)} --server-name {DEV_SERVER_NAME}"
     session = '{"session_id":"SESSION"}'
     output.line("\nTry, from another terminal in this folder:\n")
     for line in (
         f"sealane put FILE{flags}",
         f"sealane ls{flags}",
-        f"grpcurl -plaintext {ingest[0]} list",
-        f"grpcurl -plaintext {ingest[0]} sealane.v1.IngestService/GetServerInfo",
-        f"grpcurl -plaintext -d '{session}' {ingest[0]} sealane.v1.IngestService/GetSession",
-        f"grpcurl -plaintext -d '{session}' {assembly[0]} sealane.v1.AssemblyService/GetCommit",
+        f"grpcurl {reach} {ingest[0]} list",
+        f"grpcurl {reach} {ingest[0]} sealane.v1.IngestService/GetServerInfo",
+        f"grpcurl {reach} -d '{session}' {ingest[0]} sealane.v1.IngestService/GetSession",
+        f"grpcurl {reach} -d '{session}' {assembly[0]} sealane.v1.AssemblyService/GetCommit",
     ):
         output.line(f"  {line}")
     output.line("\nCtrl-C stops everything.")

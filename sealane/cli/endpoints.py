@@ -13,6 +13,7 @@ from sealane import cluster_file
 
 DEFAULT_INGEST = "127.0.0.1:7301"
 DEFAULT_ASSEMBLY = "127.0.0.1:7302"
+_DEV = "sealane dev"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Endpoints:
     assembly: str
     ingest_source: str = "flag"
     assembly_source: str = "flag"
+    ca_file: str = ""
+    """Whom to trust, where both are those of a `sealane dev --tls`."""
 
 
 def resolve(ingest: str | None, assembly: str | None, *, directory: Path = cluster_file.DEFAULT_DIRECTORY) -> Endpoints:
@@ -36,10 +39,11 @@ def resolve(ingest: str | None, assembly: str | None, *, directory: Path = clust
         elif variable := os.environ.get(f"SEALANE_{kind.upper()}"):
             values[kind] = grpc_target(variable), "environment"
         elif cluster is not None and (addresses := cluster.addresses(kind)):
-            values[kind] = grpc_target(",".join(addresses)), "sealane dev"
+            values[kind] = grpc_target(",".join(addresses)), _DEV
         else:
             values[kind] = default, "default"
-    return Endpoints(values["ingest"][0], values["assembly"][0], values["ingest"][1], values["assembly"][1])
+    ca_file = cluster.ca_file if cluster is not None and {source for _, source in values.values()} == {_DEV} else ""
+    return Endpoints(values["ingest"][0], values["assembly"][0], values["ingest"][1], values["assembly"][1], ca_file)
 
 
 def grpc_target(text: str) -> str:

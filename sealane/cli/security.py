@@ -15,6 +15,8 @@ from sealane.cli.endpoints import Endpoints
 if TYPE_CHECKING:
     from sealane.client import Tls, Token
 
+DEV_SERVER_NAME = "localhost"
+"""In the certificates of a `sealane dev --tls`."""
 _META = "sealane.security"
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -75,6 +77,8 @@ def shown(found: Endpoints) -> Shown:
     tls = None
     if given.get("tls") or given.get("ca_file") or cert:
         tls = Tls(given.get("ca_file"), cert, key, given.get("server_name") or "")
+    elif found.ca_file:
+        tls = Tls(Path(found.ca_file), server_name=given.get("server_name") or DEV_SERVER_NAME)
     several = next((target for target in (found.ingest, found.assembly) if "," in target), None)
     if tls is not None and several and not tls.server_name:
         raise click.UsageError(

@@ -5,6 +5,7 @@
         cluster.json    what other programs need to use it (only while it lives)
         credentials.json  the embedded store's keys, kept between runs
         store/          the embedded store's data and log, kept between runs
+        tls/            with TLS: an authority and a certificate of it, new at each start
         logs/           a log file a service
 
 Every process dies with its parent, whatever kills that (:mod:`sealane.dev.process`). :meth:`Cluster.tend` restarts
@@ -27,6 +28,7 @@ from typing import Self
 
 from sealane import cluster_file
 from sealane.cluster_file import ClusterInfo, StoreInfo
+from sealane.dev import authority
 from sealane.dev.ports import LOOPBACK, free_ports
 from sealane.dev.process import StartFailed
 from sealane.dev.seaweed import SeaweedFS, SeaweedPorts
@@ -48,7 +50,7 @@ def _silent(_: str) -> None:
 
 class Cluster:
     """A context manager; start and stop block. Ports of 0 are picked; ``settings`` are SEALANE_… variables for all
-    services, beside those that the cluster itself decides (addresses, store, tenant)."""
+    services, beside those that the cluster itself decides (addresses, store, tenant, with ``tls`` certificates)."""
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class Cluster:
         s3_port: int = 0,
         tenant: str = "default",
         bucket: str = "sealane",
+        tls: bool = False,
         settings: Mapping[str, str] | None = None,
         say: Say = _silent,
     ) -> None:
@@ -72,6 +75,8 @@ class Cluster:
         self._first_ports: dict[Kind, int] = {"ingest": ingest_port, "assembly": assembly_port}
         self._s3_port = s3_port
         self._bucket = bucket
+        self._tls = tls
+        self._certificates: authority.Certificates | None = None
         self._settings = dict(settings or {})
         self._say = say
         self._scope = contextlib.ExitStack()
@@ -97,6 +102,8 @@ class Cluster:
             )
             self._scope.callback(self._store.stop)
             self._store.start(timeout=timeout)
+            if self._tls:
+                self._certificates = authority.certificates(self.directory / "tls")
             self.services = tuple(self._plan())
             names = ", ".join(service.name for service in self.services)
             self._say(f"starting {names}")
@@ -152,6 +159,7 @@ class Cluster:
             tenant=self.tenant,
             store=StoreInfo(store.endpoint, store.bucket, REGION, store.access_key, store.secret_key),
             services=tuple(service.info for service in self.services),
+            ca_file=str(self._certificates.ca_file) if self._certificates else "",
         )
 
     def of_kind(self, kind: Kind) -> tuple[Service, ...]:
@@ -214,6 +222,7 @@ class Cluster:
                 "SEALANE_S3_REGION": REGION,
                 "SEALANE_S3_ACCESS_KEY": self.store.access_key,
                 "SEALANE_S3_SECRET_KEY": self.store.secret_key,
+                **self._tls_settings(),
             }
             for number, address in enumerate(own, start=1):
                 yield Service(
@@ -226,6 +235,16 @@ class Cluster:
                     directory=self.directory / "run",
                     log_path=self.directory / "logs" / f"{kind}-{number}.log",
                 )
+
+    def _tls_settings(self) -> dict[str, str]:
+        if self._certificates is None:
+            return {}
+        return {
+            "SEALANE_TLS_CERT_FILE": str(self._certificates.cert_file),
+            "SEALANE_TLS_KEY_FILE": str(self._certificates.key_file),
+            "SEALANE_PEER_CA_FILE": str(self._certificates.ca_file),
+            "SEALANE_PEER_SERVER_NAME": authority.NAME,
+        }
 
 
 @dataclasses.dataclass(slots=True)

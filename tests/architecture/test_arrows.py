@@ -61,7 +61,7 @@ ONLY = {
     "sealane.domain.sha256_kernel": ("ingest_service", "sealane.domain.sha256_extensions"),
     "sealane.domain.sha256_extensions": ("ingest_service",),
     "joserfc": ("sealane.identity.jwt", "sealane.identity.jwks"),
-    "cryptography": ("sealane.rpc.tls", "sealane.identity.mtls"),
+    "cryptography": ("sealane.rpc.tls", "sealane.identity.mtls", "sealane.dev.authority"),
     # What only a service has: a client's dependencies stay few.
     "sealane.reloaded": ("sealane.identity", "sealane.rpc.tls", "sealane.rpc.security", "sealane.config"),
     "sealane.rpc.tls": ("sealane.rpc.server", "sealane.rpc.security", "sealane.config"),

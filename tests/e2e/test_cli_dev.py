@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import psutil
 import pytest
 from cli_process import CHUNK, Commands, write_content
 from cli_process import environment as clean_environment
+from grpcurl import grpcurl
 
 from sealane import cluster_file
 
@@ -182,6 +185,34 @@ def test_a_signal_stops_everything_and_the_data_outlive_it(tmp_path: Path) -> No
         assert second.process.wait(60) == 0
         assert_all_gone(children, [])
         assert "nothing is left running" in second.said
+
+
+def test_with_tls_commands_in_the_folder_need_no_flag_and_others_what_it_prints(tmp_path: Path) -> None:
+    here, elsewhere = folder(tmp_path), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    content = write_content(tmp_path / "secret.bin", CHUNK + 1)
+    with dev(here, "--tls", "--ingest", "2") as started:
+        started.await_line(lambda line: "Ctrl-C stops everything" in line)
+        info = cluster_file.read(tmp_path / ".sealane/dev")
+        assert info is not None
+        put = here("put", content.path, "--json")  # ingest and assembly ask each other, too
+        assert put.code == 0, put.err
+        at = ["--ingest", ",".join(info.addresses("ingest")), "--assembly", info.addresses("assembly")[0]]
+        exported = started.await_line(lambda line: line.startswith("  export ")).removeprefix("  export ")
+        there = replace(here, directory=elsewhere)
+        told = replace(there, env=there.env | dict(word.split("=", 1) for word in shlex.split(exported)))
+        assert told("status", put.document["session_id"], "--json", *at).code == 0
+        untold = there("ls", "--json", "--timeout", "1", *at)
+        assert (untold.code, untold.error["reason"]) == (6, "PEER_UNAVAILABLE")
+        assert f"grpcurl -cacert {info.ca_file} {info.addresses('ingest')[0]}" in started.said
+        assert "-plaintext" not in started.said
+        listed = grpcurl(
+            info.addresses("ingest")[0], "IngestService/ListSessions", {}, ca_file=Path(info.ca_file)
+        )  # by the address in the certificate: grpcurl is told no name
+        assert put.document["session_id"] in str(listed)
+        keys = Path(info.ca_file).parent
+        assert {path.name for path in keys.iterdir()} == {"ca.pem", "tls.pem", "tls.key"}, "no key of the authority"
+        assert (keys / "tls.key").stat().st_mode & 0o777 == 0o600
 
 
 def run_demo(directory: Path, file: Path) -> subprocess.CompletedProcess[str]:

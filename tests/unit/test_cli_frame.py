@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -151,6 +152,17 @@ def test_a_flag_wins_over_the_environment_and_that_over_a_running_cluster(
         monkeypatch.setenv("SEALANE_INGEST", "far:1")
         found = endpoints.resolve(None, "near:2", directory=tmp_path)
         assert found == endpoints.Endpoints("far:1", "near:2", "environment", "flag")
+
+
+def test_the_authority_of_a_running_cluster_is_for_its_own_services_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with cluster_file.held(tmp_path):
+        cluster_file.write(tmp_path, replace(INFO, ca_file="/a/ca.pem"))
+        assert endpoints.resolve(None, None, directory=tmp_path).ca_file == "/a/ca.pem"
+        assert endpoints.resolve(None, "elsewhere:2", directory=tmp_path).ca_file == ""
+        monkeypatch.setenv("SEALANE_INGEST", "far:1")
+        assert endpoints.resolve(None, None, directory=tmp_path).ca_file == ""
 
 
 def test_a_cluster_that_was_killed_is_not_found(tmp_path: Path) -> None:
