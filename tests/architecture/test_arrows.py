@@ -14,6 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("sealane", "ingest_service", "assembly_service")
 MAX_LINES = 330
+MAX_TEST_LINES = 450
+"""Of a file of tests: a list of short ones, which may be somewhat longer."""
 
 WIRE = ("grpc", "grpc_health", "grpc_reflection", "google", "sealane.v1", "sealane.rpc.server", "sealane.rpc.status")
 SDK = ("minio", "urllib3")
@@ -157,6 +159,12 @@ def test_every_module_is_a_small_room() -> None:
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > MAX_LINES
     }
     assert long == {}
+
+
+def test_no_file_of_tests_is_a_hall() -> None:
+    """Split it by topic; what the parts share gets a module of its own beside them."""
+    lines = {path: len(path.read_text("utf-8").splitlines()) for path in (ROOT / "tests").rglob("*.py")}
+    assert {str(path): count for path, count in lines.items() if count > MAX_TEST_LINES} == {}
 
 
 def test_every_module_says_what_it_is() -> None:

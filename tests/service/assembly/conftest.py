@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-pytest.register_assert_rewrite("chosen_deletes", "chosen_key", "deletes")  # what they check tells its values, too
+pytest.register_assert_rewrite(
+    "audited", "chosen_deletes", "chosen_key", "deletes"
+)  # what they check tells its values, too
 
 
 @pytest.fixture(autouse=True)

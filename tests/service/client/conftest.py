@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from client_world import World, world
 
+pytest.register_assert_rewrite("resuming")  # what it checks tells its values, too
+
 
 @pytest.fixture
 async def here(tmp_path: Path) -> AsyncIterator[World]:

@@ -43,9 +43,8 @@ async def decide_commit(replica: Replica, session: str) -> None:
     assert isinstance(replica.store, SimulatedStore)
     bucket = replica.store.state
     receipts: list[Receipt] = [convert.receipt_from_proto(r) for r in await replica.receipts(session)]
-    multipart = MultipartRecord.parse(
-        b"".join(p or b"" for p in bucket.get(record_key(session, keys.MULTIPART)).pieces)
-    )
+    stored = bucket.get(record_key(session, keys.MULTIPART))
+    multipart = MultipartRecord.parse(b"".join(piece or b"" for piece in stored.pieces))
     size = sum(r.length for r in receipts)
     parameters = CommitParameters(len(receipts), size, blake3(DATA[:size]).digest())
     write_record(

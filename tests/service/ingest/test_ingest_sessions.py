@@ -1,4 +1,4 @@
-"""Sessions: created once per request, shown with or without assembly, listed, watched, drained, counted."""
+"""CreateSession, GetSession, StreamReceipts, GetServerInfo: one session whatever is lost, and what is known of it."""
 
 from __future__ import annotations
 
@@ -7,34 +7,25 @@ import random
 
 import pytest
 from assembly_replica import assembly_at
+from assembly_writes import TENANT, decide
 from blake3 import blake3
 from google.protobuf.duration_pb2 import Duration
 from grpc import aio
-from ingest_replica import KIB, TINY, Replica, chunk, chunks_of, frame, header, receipt_keys, refused, running, until
+from ingest_replica import KIB, TINY, Replica, refused, running
 from store_faults import Faults
+from uneven_data import DATA, PIECES
 
 from sealane.dev.ports import free_ports
-from sealane.domain.decision import Decision, Outcome
-from sealane.domain.errors import Draining, InvalidRequest, Overloaded, RequestIdUsed, SealaneError, StoreUnavailable
-from sealane.domain.ids import SessionId, Tenant
-from sealane.rpc.status import from_rpc_error
+from sealane.domain.decision import Outcome
+from sealane.domain.errors import InvalidRequest, RequestIdUsed, StoreUnavailable
+from sealane.domain.ids import SessionId
 from sealane.store import keys
-from sealane.store.simulated import EPOCH, SimulatedBucket, SimulatedStore
+from sealane.store.simulated import SimulatedBucket, SimulatedStore
 from sealane.v1 import assembly_service_pb2, session_pb2
-from sealane.v1 import ingest_service_pb2 as pb
-
-TENANT = Tenant("default")
-DATA = random.Random(4).randbytes(3 * KIB + 5)
-PIECES = chunks_of(DATA)
 
 
 def _session_puts(store: SimulatedStore) -> list[str]:
     return [call.key for call in store.calls if call.op == "put" and call.key.endswith(keys.SESSION)]
-
-
-def _decide(store: SimulatedStore, session: str, outcome: Outcome) -> None:
-    key = keys.record(TENANT, SessionId(session), keys.DECISION)
-    store.state.put(key, Decision(session, outcome).encode(), EPOCH, if_absent=True, content_type="")
 
 
 # --- create ---
@@ -144,7 +135,7 @@ async def test_a_request_id_answers_its_session_whatever_its_state_and_is_used_u
     store = SimulatedStore()
     async with running(store) as replica:
         made = await replica.create(size=KIB, request_id="r")
-        _decide(store, made.session_id, Outcome.ABORT)
+        decide(store.state, made.session_id, Outcome.ABORT)
         assert (await replica.create(size=KIB, request_id="r")).state == session_pb2.SESSION_STATE_ABORTED
         store.state.delete(keys.record(TENANT, SessionId(made.session_id), keys.SESSION))
         assert isinstance(await refused(replica.create(size=KIB, request_id="r")), RequestIdUsed)
@@ -240,189 +231,6 @@ async def test_receipts_come_in_order_in_batches_and_only_of_a_session_that_is_t
         key = keys.record(TENANT, SessionId(session), keys.SESSION)
         faults.just_before("list_objects", "receipts/", lambda: store.state.delete(key))
         assert (await refused(replica.receipts(session))).reason == "SESSION_NOT_FOUND"
-
-
-# --- list ---
-
-
-async def test_sessions_are_listed_once_each_in_the_order_of_their_ids_over_any_page_size() -> None:
-    store = SimulatedStore()
-    async with running(store) as replica:
-        made = sorted([(await replica.create(size=KIB, filename=f"f{n}")).session_id for n in range(11)])
-        for session in made[::3]:
-            await replica.upload(session, [b"x" * KIB])
-        for size in (1, 2, 5, 11, 100):
-            assert [s.session_id for s in await _list(replica, size)] == made
-
-
-async def test_a_list_jumps_over_receipts_instead_of_reading_them() -> None:
-    store = SimulatedStore()
-    async with running(store) as replica:
-        made = [(await replica.create(size=KIB)).session_id for _ in range(3)]
-        for session in made:
-            prefix = keys.receipts_prefix(TENANT, SessionId(session))
-            for index in range(5000):
-                store.state.put(f"{prefix}{index:08d}.x", b"", EPOCH, if_absent=False, content_type="")
-        store.calls.clear()
-        assert [s.session_id for s in await _list(replica, 10)] == sorted(made)
-        assert sum(call.op == "list_objects" for call in store.calls) <= 2 * len(made) + 1
-
-
-async def test_a_list_filters_by_state_and_its_token_belongs_to_that_filter() -> None:
-    store = SimulatedStore()
-    async with running(store) as replica:
-        made = sorted([(await replica.create(size=KIB)).session_id for _ in range(6)])
-        for session in made[:4]:
-            _decide(store, session, Outcome.ABORT)
-        aborted = await _list(replica, 2, session_pb2.SESSION_STATE_ABORTED)
-        assert [s.session_id for s in aborted] == made[:4]
-        assert [s.session_id for s in await _list(replica, 2, session_pb2.SESSION_STATE_OPEN)] == made[4:]
-        page = await replica.call("ListSessions", pb.ListSessionsRequest(page_size=2))
-        request = pb.ListSessionsRequest(
-            page_size=2, page_token=page.next_page_token, state=session_pb2.SESSION_STATE_OPEN
-        )
-        assert (await refused(replica.call("ListSessions", request))).reason == "INVALID_PAGE_TOKEN"
-
-
-async def test_what_a_purge_has_left_is_no_session() -> None:
-    store = SimulatedStore()
-    async with running(store) as replica:
-        gone = (await replica.create(size=KIB)).session_id
-        await replica.upload(gone, [b"x" * KIB])
-        kept = (await replica.create(size=KIB)).session_id
-        store.state.delete(keys.record(TENANT, SessionId(gone), keys.SESSION))
-        _decide(store, gone, Outcome.ABORT)
-        assert [s.session_id for s in await _list(replica, 10)] == [kept]
-
-
-async def _list(replica: Replica, page_size: int, state: int = 0) -> list[session_pb2.Session]:
-    found: list[session_pb2.Session] = []
-    token = ""
-    while True:
-        request = pb.ListSessionsRequest(page_size=page_size, page_token=token, state=state)  # type: ignore[arg-type]
-        page = await replica.call("ListSessions", request)
-        assert len(page.sessions) <= page_size
-        found += page.sessions
-        token = page.next_page_token
-        if not token:
-            return found
-
-
-# --- watch ---
-
-
-async def test_a_watch_shows_the_session_at_once_each_change_and_ends_with_it() -> None:
-    store = SimulatedStore()
-    async with running(store) as replica:
-        session = (await replica.create(size=len(DATA))).session_id
-        watch = replica.stub.WatchSession(pb.WatchSessionRequest(session_id=session), timeout=20)
-        assert (await watch.read()).session.coverage.stored_chunks == 0
-        await replica.upload(session, {1: PIECES[1]})
-        assert (await watch.read()).session.coverage.stored_chunks == 1
-        _decide(store, session, Outcome.ABORT)
-        assert (await watch.read()).session.state == session_pb2.SESSION_STATE_ABORTED
-        assert await watch.read() is aio.EOF
-        assert replica.ingest.watchers.held == 0
-
-
-async def test_an_unchanged_session_is_shown_again_as_a_heartbeat() -> None:
-    async with running(watch_heartbeat_seconds=0.05) as replica:
-        session = (await replica.create(size=len(DATA))).session_id
-        watch = replica.stub.WatchSession(pb.WatchSessionRequest(session_id=session), timeout=20)
-        first = await watch.read()
-        assert await watch.read() == first
-        watch.cancel()
-        await until(lambda: replica.ingest.watchers.held == 0, what="the watcher has left")
-
-
-async def test_watchers_beyond_the_limit_are_overloaded() -> None:
-    async with running(max_watchers=1) as replica:
-        session = (await replica.create(size=len(DATA))).session_id
-        one = replica.stub.WatchSession(pb.WatchSessionRequest(session_id=session), timeout=20)
-        await one.read()
-        two = replica.stub.WatchSession(pb.WatchSessionRequest(session_id=session), timeout=20)
-        assert isinstance(await _ended(two.read()), Overloaded)
-        one.cancel()
-
-
-async def _ended(awaited: object) -> SealaneError:
-    try:
-        await awaited  # type: ignore[misc]
-    except aio.AioRpcError as error:
-        return from_rpc_error(error)
-    raise AssertionError("it did not end")
-
-
-# --- drain ---
-
-
-async def _drain(replica: Replica) -> None:
-    replica.drain.set()
-    replica.ingest.drain()
-
-
-async def test_a_drain_lets_a_stream_finish_the_chunk_in_hand_and_no_other() -> None:
-    store = SimulatedStore()
-    async with running(store) as replica:
-        session = (await replica.create(size=len(DATA))).session_id
-        call = replica.stub.UploadChunks(timeout=20)
-        for message in [header(session), *chunk(0, PIECES[0]), frame(1, 0, PIECES[1][:500])]:
-            await call.write(message)
-        await until(lambda: len(receipt_keys(store, session)) == 1, what="chunk 0 is stored")
-        await until(lambda: replica.ingest.memory.in_use == KIB, what="chunk 1 is arriving")
-        await _drain(replica)
-        digest = blake3(PIECES[1]).digest()
-        await call.write(frame(None, 500, PIECES[1][500:], digest))
-        assert isinstance(await _ended(call), Draining)
-        assert len(receipt_keys(store, session)) == 2  # nothing that was sent whole is sent again
-        assert replica.ingest.memory.in_use == 0
-
-
-async def test_a_drain_ends_streams_that_wait_between_chunks_and_watches_at_once() -> None:
-    async with running(watch_seconds=30.0) as replica:
-        session = (await replica.create(size=len(DATA))).session_id
-        call = replica.stub.UploadChunks(timeout=20)
-        await call.write(header(session))
-        watch = replica.stub.WatchSession(pb.WatchSessionRequest(session_id=session), timeout=20)
-        await watch.read()
-        await until(lambda: replica.ingest.memory.in_use == KIB, what="the stream waits for a chunk")
-        await _drain(replica)
-        assert isinstance(await _ended(call), Draining)
-        assert isinstance(await _ended(watch.read()), Draining)
-        assert isinstance(await refused(replica.get(session)), Draining)
-
-
-async def test_a_drain_gets_a_stream_out_of_the_queue_for_memory() -> None:
-    async with running(memory_budget=2 * KIB) as replica:
-        session = (await replica.create(size=len(DATA))).session_id
-        calls = [replica.stub.UploadChunks(timeout=20) for _ in range(3)]
-        for call in calls:
-            await call.write(header(session))
-        await until(lambda: replica.ingest.memory.waiting == 1, what="one stream waits for memory")
-        await _drain(replica)
-        for call in calls:
-            assert isinstance(await _ended(call), Draining)
-        assert replica.ingest.memory.in_use == 0
-
-
-# --- memory that does not come ---
-
-
-async def test_a_stream_that_gets_no_memory_in_time_is_overloaded_and_harms_nobody() -> None:
-    async with running(memory_budget=2 * KIB, memory_wait_seconds=0.05) as replica:
-        session = (await replica.create(size=len(DATA))).session_id
-        held = [replica.stub.UploadChunks(timeout=20) for _ in range(2)]
-        for call in held:
-            await call.write(header(session))
-        await until(lambda: replica.ingest.memory.in_use == 2 * KIB, what="all memory is taken")
-        error = await refused(replica.upload(session, PIECES))
-        assert isinstance(error, Overloaded)
-        assert error.retry_after > 0
-        for call, index in zip(held, (0, 1), strict=True):
-            for message in chunk(index, PIECES[index]):
-                await call.write(message)
-            await call.done_writing()
-            assert len((await call).chunks) == 1
 
 
 # --- server info ---
