@@ -1,4 +1,4 @@
-"""How the suite is spread over two workers: tests that share processes stay on one, or they would start them twice."""
+"""How the suite is spread over workers: tests that share processes stay on one, or they would start them twice."""
 
 from __future__ import annotations
 

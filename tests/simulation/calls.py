@@ -213,7 +213,7 @@ class Call:
         remaining = None
         if self._timeout is not None:
             remaining = max(0.001, self._timeout - self.network.delay())
-        context = Context(self, None if remaining is None else self._loop.now - process.lag + remaining)
+        context = Context(self, None if remaining is None else process.clock + remaining)
         if self.messages is not None:
             self.messages.deserialize = handler.request_deserializer
             work = handler.stream_unary(self.messages, context)

@@ -48,6 +48,7 @@ class Process:
         self.stalled = False
         self.lag = 0.0
         """Seconds for which its clock stood."""
+        self._clock_stands_at: float | None = None
         self.skew = 0.0
         """Seconds by which its wall clock is wrong."""
         self.steps = 0
@@ -61,6 +62,11 @@ class Process:
         self.after_wake: list[Callable[[], object]] = []
         self.context = contextvars.Context()
         self.context.run(PROCESS.set, self)
+
+    @property
+    def clock(self) -> float:
+        """Its monotonic clock, which may stand just now."""
+        return self.loop.now - self.lag if self._clock_stands_at is None else self._clock_stands_at
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run ``work`` as this process."""
@@ -82,11 +88,13 @@ class Process:
         loop = self.loop
         if clock_stops:
             loop.shift(self, seconds)
+            self._clock_stands_at = self.clock
 
         def wake() -> None:
             self.stalled = False
             if clock_stops:
                 self.lag += seconds
+                self._clock_stands_at = None
             else:
                 self.stood += seconds
             held, self.held = self.held, []
