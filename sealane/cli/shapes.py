@@ -146,6 +146,7 @@ def upload(value: UploadResult, *, seconds: float) -> dict[str, Any]:
         "bytes_resumed": value.bytes_resumed,
         "bytes_sent": value.bytes_sent,
         "bytes_sent_again": value.bytes_sent_again,
+        "chunks_sent_again": value.chunks_sent_again,
         "streams": value.streams,
         "retries": value.retries,
         "seconds": round(seconds, 3),

@@ -16,6 +16,7 @@ from sealane.client.errors import ClientClosed, GaveUp, SealaneError, SessionMis
 from sealane.client.journal import Journal, JournalEntry, default_directory
 from sealane.client.progress import Phase, Progress, ProgressCallback
 from sealane.client.results import (
+    BrokenStream,
     DeletedSession,
     KeyState,
     Outcome,
@@ -45,6 +46,7 @@ __all__ = [
     "AuditKind",
     "AuditSummary",
     "BackoffPolicy",
+    "BrokenStream",
     "ChunkRange",
     "Client",
     "ClientClosed",

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sealane.client.progress import Phase, Progress, ProgressCallback
+from sealane.client.results import BrokenStream
 from sealane.domain.chunks import ChunkRange, Receipt
 
 
@@ -35,6 +36,11 @@ class Ledger:
         self.corrupt: Counter[int] = Counter()
         """How often the server said of a chunk that it arrived with other bytes."""
         self._report = report
+        self._begun_on: dict[int, int] = {}
+        """Chunk -> the latest stream that began to send it."""
+        self._sent_again: Counter[int] = Counter()
+        """Stream -> the chunks begun on it that another one began again."""
+        self._broken: dict[int, str] = {}
         self._held: dict[int, tuple[int, bytes]] = {}
         self._stored: set[int] = set()
         count = None if size is None else -(-size // chunk_size)
@@ -43,6 +49,14 @@ class Ledger:
     @property
     def bytes_resumed(self) -> int:
         return self._progress.bytes_resumed
+
+    @property
+    def chunks_sent_again(self) -> int:
+        return self._sent_again.total()
+
+    @property
+    def broken_streams(self) -> tuple[BrokenStream, ...]:
+        return tuple(BrokenStream(reason, self._sent_again[stream]) for stream, reason in self._broken.items())
 
     def held_by_server(self, receipts: Iterable[Receipt]) -> None:
         """What the server had before this run."""
@@ -83,6 +97,21 @@ class Ledger:
         self._stored -= gone
         lost = sum(self.seen[index].length for index in gone)
         self._change(bytes_stored=self._progress.bytes_stored - lost, chunks_stored=len(self._stored))
+
+    def open_stream(self) -> int:
+        """Count a stream; its number."""
+        self.streams += 1
+        return self.streams
+
+    def begin(self, index: int, stream: int) -> None:
+        """Chunk ``index`` is about to go out on that stream, from its beginning. What is cut off counts as sent: some
+        of it may be on the wire by then."""
+        if (before := self._begun_on.get(index)) is not None:
+            self._sent_again[before] += 1
+        self._begun_on[index] = stream
+
+    def stream_broke(self, stream: int, reason: str) -> None:
+        self._broken[stream] = reason
 
     def sent(self, count: int) -> None:
         """``count`` bytes of a chunk went out."""

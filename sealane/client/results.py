@@ -175,6 +175,17 @@ class ServerInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokenStream:
+    """An upload stream that ended with an error, and what that cost."""
+
+    reason: str
+    """The error's: "DRAINING", "PEER_UNAVAILABLE", …"""
+    chunks_sent_again: int
+    """Of the chunks that it had sent, whole or in part, those that another stream then sent from their beginning. The
+    others had arrived."""
+
+
+@dataclass(frozen=True, slots=True)
 class UploadResult:
     """A committed upload, and what it took."""
 
@@ -188,6 +199,10 @@ class UploadResult:
     """Bytes that the server had before this run."""
     streams: int
     retries: int
+    chunks_sent_again: int = 0
+    """Times that a chunk was sent from its beginning although it had been sent before, whole or in part."""
+    broken_streams: tuple[BrokenStream, ...] = ()
+    """In the order in which they broke."""
 
     @property
     def digest(self) -> str:

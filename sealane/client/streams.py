@@ -192,7 +192,7 @@ class Lanes:
             request_id=self._request_id,
             metadata=await self._connections.credentials.metadata(),
         )
-        self._ledger.streams += 1
+        stream = self._ledger.open_stream()
         flight = _Flight()
         sent = flight.chunks
         try:
@@ -202,7 +202,7 @@ class Lanes:
                     if not todo and not await self._more(todo, queue):
                         break
                     sent.append(todo.popleft())
-                    await self._send(call, sent[-1], flight)
+                    await self._send(call, sent[-1], flight, stream)
             except StreamEnded:
                 pass  # the answer says why
             response = await call.answer()
@@ -213,6 +213,9 @@ class Lanes:
                 self._acknowledge(chunk, backoff, landed=chunk.length)
             if sent:
                 raise PeerUnavailable("The server ended the stream before all of its chunks.", retry_after=0.0)
+        except SealaneError as error:
+            self._ledger.stream_broke(stream, error.reason.value)
+            raise
         finally:
             call.cancel()
             self._ledger.dropped(flight.size)
@@ -221,11 +224,12 @@ class Lanes:
                     self._let_go(chunk)
             todo.extendleft(reversed(sent))
 
-    async def _send(self, call: UploadStream, chunk: Chunk, flight: _Flight) -> None:
+    async def _send(self, call: UploadStream, chunk: Chunk, flight: _Flight, stream: int) -> None:
         if chunk.data is None:
             assert self._reread is not None
             chunk.buffer = self._buffers.take()
             chunk.data = await self._reread(chunk, chunk.buffer)
+        self._ledger.begin(chunk.index, stream)
         for count, message in frames(chunk.index, chunk.data, chunk.digest, self._options.frame_bytes):
             if self._rate_limit is not None:
                 await self._rate_limit.take(count)

@@ -112,6 +112,8 @@ class Transfer:
             bytes_resumed=self._ledger.bytes_resumed,
             streams=self._ledger.streams,
             retries=self._ledger.retries,
+            chunks_sent_again=self._ledger.chunks_sent_again,
+            broken_streams=self._ledger.broken_streams,
         )
 
     def _fit(self, options: StreamOptions, max_memory: int) -> tuple[StreamOptions, int]:

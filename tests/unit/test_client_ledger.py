@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sealane.client.ledger import ChunkFacts, Ledger, stored_indexes
 from sealane.client.progress import Phase, Progress
+from sealane.client.results import BrokenStream
 from sealane.domain.chunks import Receipt
 from sealane.domain.coverage import missing_ranges
 
@@ -40,3 +41,26 @@ def test_chunks_of_an_earlier_run_count_as_stored_and_are_compared_byte_for_byte
     assert (seen[-1].bytes_stored, seen[-1].chunks_stored) == (12, 2)
     ledger.enter(Phase.DONE)
     assert seen[-1].phase is Phase.DONE
+
+
+def test_a_chunk_that_goes_out_again_is_counted_on_the_stream_that_had_sent_it() -> None:
+    """One that broke off, or one whose chunk the commit asked for; a stream that only opened has cost nothing."""
+    ledger = Ledger("s", 8, 40, None)
+    first, second, third, fourth = (ledger.open_stream() for _ in range(4))
+    for index in (0, 1):
+        ledger.begin(index, first)
+    ledger.stream_broke(first, "DRAINING")  # 0 had arrived
+    ledger.begin(1, second)
+    ledger.stream_broke(second, "PEER_UNAVAILABLE")
+    ledger.stream_broke(third, "DRAINING")
+    for index in (1, 2, 3):
+        ledger.begin(index, fourth)
+    assert ledger.broken_streams == (
+        BrokenStream("DRAINING", 1),
+        BrokenStream("PEER_UNAVAILABLE", 1),
+        BrokenStream("DRAINING", 0),
+    )
+    assert ledger.chunks_sent_again == 2
+    ledger.begin(3, ledger.open_stream())
+    assert ledger.chunks_sent_again == 3
+    assert (len(ledger.broken_streams), ledger.streams) == (3, 5)

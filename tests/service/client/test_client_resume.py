@@ -12,7 +12,7 @@ import pytest
 from client_world import KIB, TINY_FRAMES, World, content, options, world
 from resuming import at_frame, check
 
-from sealane.client import BackoffPolicy, GaveUp, SessionState
+from sealane.client import BackoffPolicy, BrokenStream, GaveUp, SessionState
 from sealane.client.errors import (
     ChunkCorrupt,
     DeadlineExceeded,
@@ -66,6 +66,7 @@ async def test_a_lost_answer_of_a_stream_sends_nothing_twice(here: World) -> Non
     check(here, result, data)
     assert result.retries == 3
     assert result.bytes_sent == len(data)
+    assert result.broken_streams == (BrokenStream("PEER_UNAVAILABLE", 0),) * 3
 
 
 async def test_lost_answers_of_create_and_commit_do_no_harm(here: World) -> None:
