@@ -24,7 +24,7 @@ from ingest_service.statistics import Statistics
 from ingest_service.stream_messages import Frame, Header, Malformed, StreamMessage
 from sealane.domain import ids
 from sealane.domain.coverage import Coverage
-from sealane.domain.errors import ChunkOutOfRange, DeadlineExceeded, Draining, InvalidStream
+from sealane.domain.errors import ChunkOutOfRange, DeadlineExceeded, Draining, InvalidStream, Overloaded
 from sealane.domain.ids import Tenant
 from sealane.domain.limits import Limits
 from sealane.store.deadline import Deadline
@@ -96,9 +96,11 @@ class UploadStream:
     async def run(self) -> StreamAnswer:
         """Receive to the end of the stream, and answer once every chunk is stored.
 
-        Raises the first failure, at once; whole chunks that were sent before it keep their own fate.
+        Raises the first failure, at once; whole chunks that were sent before it keep their own fate. Draining and
+        Overloaded only when these are stored: the client then finds them in the coverage, and sends none of them again.
         """
         timer = asyncio.timeout(None)
+        no_room: Overloaded | None = None
         try:
             async with timer:
                 self._clock = timer
@@ -112,9 +114,14 @@ class UploadStream:
                     "The stream was silent or too slow. Open another; what GetSession shows as stored is stored."
                 ) from error
             self._cut_by_drain = True
+        except Overloaded as error:
+            clear_locals(error)  # it is kept for a while, and the last chunk's bytes must not be (I13)
+            no_room = error
         finally:
             self._clock = None
         await self._uploads_ended()
+        if no_room is not None:
+            raise no_room
         if self._cut_by_drain:
             raise Draining()
         return await self._answer(target)

@@ -14,7 +14,8 @@ from store_faults import Faults
 
 import ingest_service.admission
 import ingest_service.app
-from sealane.domain.errors import ChunkConflict, ChunkCorrupt, InvalidStream
+from ingest_service.statistics import Statistics
+from sealane.domain.errors import ChunkConflict, ChunkCorrupt, InvalidStream, Overloaded
 from sealane.store.simulated import SimulatedStore
 from sealane.v1 import ingest_service_pb2 as pb
 
@@ -198,3 +199,22 @@ async def test_an_upload_whose_client_has_left_does_not_get_the_whole_drain_a_se
             await until(lambda: replica.ingest.streams.held == 0, what="the client has left")
         assert replica.ingest.scope.running == 0
         assert replica.ingest.memory.in_use == 0
+
+
+async def test_who_finds_no_room_is_told_once_the_chunks_before_are_stored() -> None:
+    """Told at once, the client would not find them in the coverage, and would send them again, when that can least be
+    borne."""
+    waits: list[float] = []
+    faults, told = Faults(), Statistics(memory_wait=waits.append)
+    room_for_one = {"memory_budget": KIB, "memory_wait_seconds": 0.1}
+    async with running(SimulatedStore(faults=faults), statistics=told, **room_for_one) as replica:
+        session = (await replica.create(size=2 * KIB)).session_id
+        held = faults.hold("upload_part")
+        refusal = asyncio.create_task(refused(replica.upload(session, [b"a" * KIB, b"b" * KIB])))
+        await until(lambda: len(waits) == 2, what="the second chunk has found no room")
+        for _ in range(3):
+            await replica.info()  # an answer that was sent before these would be here by now
+        assert not refusal.done()
+        held.go.set()
+        assert isinstance(await refusal, Overloaded)
+        assert (await replica.get(session)).coverage.stored_chunks == 1
