@@ -29,7 +29,8 @@ from typing import Self
 from sealane import cluster_file
 from sealane.cluster_file import ClusterInfo, StoreInfo
 from sealane.dev import authority
-from sealane.dev.ports import LOOPBACK, free_ports
+from sealane.dev.host import Host, this_machine
+from sealane.dev.ports import free_ports
 from sealane.dev.process import StartFailed
 from sealane.dev.seaweed import SeaweedFS, SeaweedPorts
 from sealane.dev.service import Kind, Service
@@ -50,7 +51,8 @@ def _silent(_: str) -> None:
 
 class Cluster:
     """A context manager; start and stop block. Ports of 0 are picked; ``settings`` are SEALANE_… variables for all
-    services, beside those that the cluster itself decides (addresses, store, tenant, with ``tls`` certificates)."""
+    services, beside those that the cluster itself decides (addresses, store, tenant, with ``tls`` certificates).
+    ``host_of`` answers where "store", "ingest-1", "assembly-1", … run."""
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class Cluster:
         tls: bool = False,
         settings: Mapping[str, str] | None = None,
         say: Say = _silent,
+        host_of: Callable[[str], Host] = this_machine,
     ) -> None:
         if ingest < 1 or assembly < 1:
             raise ValueError("at least one of each service")
@@ -79,6 +82,7 @@ class Cluster:
         self._certificates: authority.Certificates | None = None
         self._settings = dict(settings or {})
         self._say = say
+        self._host_of = host_of
         self._scope = contextlib.ExitStack()
         self._store: SeaweedFS | None = None
         self.services: tuple[Service, ...] = ()
@@ -99,6 +103,7 @@ class Cluster:
                 access_key=access_key,
                 secret_key=secret_key,
                 ports=ports,
+                host=self._host_of("store"),
             )
             self._scope.callback(self._store.stop)
             self._store.start(timeout=timeout)
@@ -207,7 +212,9 @@ class Cluster:
         addresses: dict[Kind, list[str]] = {}
         for kind, count in self._counts.items():
             ports = [self._first_ports[kind] or next(free), *(next(free) for _ in range(count - 1))]
-            addresses[kind] = [f"{LOOPBACK}:{port}" for port in ports]
+            addresses[kind] = [
+                f"{self._host_of(f'{kind}-{number}').address}:{port}" for number, port in enumerate(ports, start=1)
+            ]
         others: dict[Kind, Kind] = {"ingest": "assembly", "assembly": "ingest"}
         (self.directory / "run").mkdir(exist_ok=True)
         for kind, own in addresses.items():
@@ -225,15 +232,17 @@ class Cluster:
                 **self._tls_settings(),
             }
             for number, address in enumerate(own, start=1):
+                host = self._host_of(f"{kind}-{number}")
                 yield Service(
                     kind,
                     number,
                     address=address,
-                    health_address=f"{LOOPBACK}:{next(free)}",
-                    metrics_address=f"{LOOPBACK}:{next(free)}",
+                    health_address=f"{host.address}:{next(free)}",
+                    metrics_address=f"{host.address}:{next(free)}",
                     settings=settings | {"SEALANE_PEER": ",".join(addresses[others[kind]])},
                     directory=self.directory / "run",
                     log_path=self.directory / "logs" / f"{kind}-{number}.log",
+                    enter=host.enter,
                 )
 
     def _tls_settings(self) -> dict[str, str]:

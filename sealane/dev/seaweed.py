@@ -28,7 +28,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sealane.dev.ports import LOOPBACK, free_ports
+from sealane.dev.host import Host
+from sealane.dev.ports import free_ports
 from sealane.dev.process import ChildProcess, StartFailed
 from sealane.dev.signed_http import signed_request
 
@@ -124,6 +125,7 @@ class SeaweedFS:
         secret_key: str,
         ports: SeaweedPorts | None = None,
         identities: Path | None = None,
+        host: Host = Host(),  # noqa: B008 - frozen
     ) -> None:
         self.directory = directory.absolute()
         self.bucket = bucket
@@ -132,6 +134,7 @@ class SeaweedFS:
         self.log_path = self.directory / "seaweedfs.log"
         self._ports = ports
         self._identities = identities
+        self._host = host
         self._child: ChildProcess | None = None
 
     def __repr__(self) -> str:  # never the secret
@@ -146,7 +149,10 @@ class SeaweedFS:
 
     @property
     def endpoint(self) -> str:
-        return f"http://{LOOPBACK}:{self.ports.s3}"
+        return self._endpoint(self.ports.s3)
+
+    def _endpoint(self, port: int) -> str:
+        return f"http://{self._host.address}:{port}"
 
     @property
     def pid(self) -> int:
@@ -218,12 +224,13 @@ class SeaweedFS:
 
     def _start_child(self, program: Path, ports: SeaweedPorts) -> ChildProcess:
         argv = [
+            *self._host.enter,
             str(program),
             "-logtostderr=true",
             "mini",
             f"-dir={self.directory / 'data'}",
-            f"-ip={LOOPBACK}",
-            f"-ip.bind={LOOPBACK}",
+            f"-ip={self._host.address}",
+            f"-ip.bind={self._host.address}",
             f"-bucket={self.bucket}",
             "-master.telemetry=false",
             f"-master.volumeSizeLimitMB={_VOLUME_MIB}",
@@ -252,7 +259,7 @@ class SeaweedFS:
 
         def ask(method: str, body: bytes = b"") -> tuple[int, bytes]:
             return signed_request(
-                f"http://{LOOPBACK}:{port}",
+                self._endpoint(port),
                 method,
                 f"{self.bucket}/{_READY_KEY}",
                 access_key=self.access_key,

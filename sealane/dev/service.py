@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -49,7 +49,9 @@ class Service:
         settings: Mapping[str, str],
         directory: Path,
         log_path: Path,
+        enter: Sequence[str] = (),
     ) -> None:
+        """``enter``: as :class:`sealane.dev.host.Host` has it."""
         self.kind: Kind = kind
         self.name = f"{kind}-{number}"
         self.address = address
@@ -66,7 +68,11 @@ class Service:
             "SEALANE_METRICS_LISTEN": metrics_address,
         }
         self._child = ChildProcess(
-            [sys.executable, "-m", f"{kind}_service"], log_path=log_path, env=env, cwd=directory, name=self.name
+            [*enter, sys.executable, "-m", f"{kind}_service"],
+            log_path=log_path,
+            env=env,
+            cwd=directory,
+            name=self.name,
         )
 
     def __repr__(self) -> str:

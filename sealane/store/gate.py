@@ -7,6 +7,7 @@ accepted that very weakness in the settings; a store out of reach is no verdict:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 from collections.abc import Awaitable, Callable, Collection
@@ -30,6 +31,10 @@ SETTLE_SECONDS = 2.0
 DEAF_SECONDS = 600.0
 """After a refused connection whose outage no look has confirmed, others count for nothing: one of several servers
 behind the store's address may be away for hours, and each proof costs seconds without service."""
+
+SPOILT_PROOFS = 2
+"""So many proofs in a row count for nothing because others' connections were refused meanwhile, while looks are
+answered: after that it is one of several servers."""
 
 _log = get_logger(__name__)
 
@@ -100,6 +105,8 @@ class ProbeGate:
         self._heard = 0
         self._refused = asyncio.Event()
         self._unconfirmed = False
+        self._proving = False
+        self._spoilt = 0
         self._deaf_until = -math.inf
         self.report: Report | None = None
         self.accepted = False
@@ -109,12 +116,15 @@ class ProbeGate:
         not away, however long a look takes in the crowd. A refused connection is: nobody listened, so the store's
         process is away, and may be back sooner than two looks would notice ⚠."""
         self._heard += outcome in ANSWERS
-        if outcome != NO_LISTENER or not self.accepted or self._prove_again is None:
+        if outcome != NO_LISTENER or self._prove_again is None:
             return
         if asyncio.get_running_loop().time() < self._deaf_until:
             return
-        self._close("NoListener", "a connection was refused")
-        self._unconfirmed = True
+        if self.accepted:
+            self._close("NoListener", "a connection was refused")
+            self._unconfirmed = True
+        elif not self._proving:
+            return  # it is away already
         self._refused.set()
 
     async def run(self) -> None:
@@ -130,16 +140,20 @@ class ProbeGate:
 
     async def _verdict(self) -> Report:
         """A report that lacks nothing but what is accepted. Raises StoreRefused."""
-        ceiling = self._first_pause
+        ceiling, was_away = self._first_pause, False
         while True:
-            _log.info("probe_began")
             try:
+                if was_away and self._prove_again is not None:
+                    await self._answered()  # it may be starting just now, as after a power cut
+                    await asyncio.sleep(self._settle_seconds)
+                _log.info("probe_began")
                 report = await self._probe()
                 self._refuse(report)
                 if report.untried:  # beside an accepted weakness: the others must still be proven
                     raise OutcomeUnknown(f"out of reach while trying {', '.join(report.untried)}")
                 return report
             except StoreError as error:
+                was_away = True
                 _log.warning("store_out_of_reach", error=type(error).__name__, detail=error.detail)
                 self._readiness.set(False, f"out of reach: {type(error).__name__}", of=CONDITION)
             await asyncio.sleep(self._rng.uniform(ceiling / 2, ceiling))
@@ -163,13 +177,12 @@ class ProbeGate:
             pause = min(2 * pause, self._watch_seconds)
             heard, was_closed = self._heard, not self.accepted
             try:
-                await self._store.head(_REACH_KEY, timeout=self._reach_timeout)
-                misses = 0  # somebody wrote the key that nobody writes: an answer all the same
-            except NoSuchKey:
+                await self._answered()
                 misses = 0
             except StoreError as error:
                 misses = misses + 1 if heard == self._heard or not self.accepted else 0
-                self._unconfirmed = self._unconfirmed and not was_closed  # not by the very look that was refused
+                if was_closed or misses == 2:  # not by the very look that was refused
+                    self._unconfirmed, self._spoilt = False, 0
                 if misses == 2:
                     self._close(type(error).__name__, error.detail)
             if self._refused.is_set():
@@ -178,6 +191,11 @@ class ProbeGate:
                 misses = 2
             if misses == 0:
                 self._readiness.set(True, of=CONDITION)
+
+    async def _answered(self) -> None:
+        """One look. StoreError if the store is away."""
+        with contextlib.suppress(NoSuchKey):  # or somebody wrote the key that nobody writes: an answer all the same
+            await self._store.head(_REACH_KEY, timeout=self._reach_timeout)
 
     async def _refused_within(self, seconds: float) -> bool:
         """Wait so long, or until :meth:`heard` has closed the gate: whether it has."""
@@ -195,21 +213,31 @@ class ProbeGate:
         self._readiness.set(False, f"away: {error}", of=CONDITION)
 
     async def _proven_again(self) -> bool:
-        """Whether the store that came back still gives what it must; False if it is away again. Raises StoreRefused."""
+        """Whether the store that came back still gives what it must; False if it is, or was, away again meanwhile.
+        Raises StoreRefused."""
         assert self._prove_again is not None
         self._readiness.set(False, "back, and not proven again yet", of=CONDITION)
-        await asyncio.sleep(self._settle_seconds)
-        _log.info("probe_began", again=True)
+        self._proving = True
         try:
+            await asyncio.sleep(self._settle_seconds)
+            _log.info("probe_began", again=True)
             report = await self._prove_again()
         except StoreError as error:
             _log.warning("store_away", error=type(error).__name__, detail=error.detail)
-            self._unconfirmed = False
+            self._unconfirmed, self._spoilt = False, 0
             return False
+        finally:
+            self._proving = False
         self._refuse(report)
+        if self._refused.is_set() and self._spoilt < SPOILT_PROOFS:
+            self._spoilt += 1
+            _log.warning("store_away", error="NoListener", detail="a connection was refused while it was proven")
+            return False
         _log.info("store_back", guarantees={v.guarantee: v.ok for v in report.verdicts})
-        if self._unconfirmed:
+        if self._unconfirmed or self._refused.is_set():
             self._deaf_until = asyncio.get_running_loop().time() + DEAF_SECONDS
             _log.warning("store_refuses_some", unheard_seconds=DEAF_SECONDS)
+        self._refused.clear()
+        self._unconfirmed, self._spoilt = False, 0
         self.accepted = True
         return True

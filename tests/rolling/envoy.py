@@ -14,11 +14,14 @@ from typing import Any, Self
 import yaml
 
 from sealane.dev.cluster import Cluster
-from sealane.dev.ports import LOOPBACK, free_ports
+from sealane.dev.host import Host
+from sealane.dev.ports import free_ports
 from sealane.dev.process import ChildProcess
 from sealane.dev.service import Kind
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "envoy" / "envoy.yaml"
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Whatever proxy the environment names: it could not reach a host of a namespace."""
 
 
 def program() -> str:
@@ -33,16 +36,21 @@ def program() -> str:
 class Envoy:
     """A context manager; blocking. ``address`` is where it listens, for both services."""
 
-    def __init__(self, cluster: Cluster, directory: Path) -> None:
+    def __init__(self, cluster: Cluster, directory: Path, *, host: Host = Host()) -> None:  # noqa: B008 - frozen
         self._cluster = cluster
+        self._host = host.address
         directory.mkdir(parents=True, exist_ok=True)
         self._admin, port = free_ports(2)
-        self.address = f"{LOOPBACK}:{port}"
+        self.address = f"{self._host}:{port}"
         path = directory / "envoy.json"
         path.write_text(json.dumps(self._configured(port)))
         # Its threads default to the machine's; two are plenty. --base-id: several Envoys at once share nothing.
         self._child = ChildProcess(
-            [program(), "--config-path", str(path), "--concurrency", "2", "--use-dynamic-base-id", "-l", "warning"],
+            [
+                *host.enter,
+                *(program(), "--config-path", str(path), "--concurrency", "2", "--use-dynamic-base-id"),
+                *("-l", "warning"),
+            ],
             log_path=directory / "envoy.log",
             name="envoy",
         )
@@ -75,16 +83,16 @@ class Envoy:
         return sum(host["health_status"] == {"eds_health_status": "HEALTHY"} for host in hosts)
 
     def _ask(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"http://{LOOPBACK}:{self._admin}{path}", timeout=5) as answer:
+        with _DIRECTLY.open(f"http://{self._host}:{self._admin}{path}", timeout=5) as answer:
             read: bytes = answer.read()
         return read
 
     def _configured(self, port: int) -> dict[str, Any]:
         """The example with our addresses in place of its own, and nothing else changed."""
         config: dict[str, Any] = copy.deepcopy(yaml.safe_load(EXAMPLE.read_text(encoding="utf-8")))
-        config["admin"]["address"]["socket_address"]["port_value"] = self._admin
+        config["admin"]["address"]["socket_address"] = {"address": self._host, "port_value": self._admin}
         (listener,) = config["static_resources"]["listeners"]
-        listener["address"]["socket_address"] = {"address": LOOPBACK, "port_value": port}
+        listener["address"]["socket_address"] = {"address": self._host, "port_value": port}
         for cluster in config["static_resources"]["clusters"]:
             (locality,) = cluster["load_assignment"]["endpoints"]
             locality["lb_endpoints"] = [

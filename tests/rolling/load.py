@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, field
+from functools import partial
 
 from blake3 import blake3
 
-from sealane.client import BackoffPolicy, Client, SealaneError
+from sealane.client import BackoffPolicy, Client, Phase, Progress, SealaneError
 from sealane.client.results import UploadResult
+
+MIB = 1 << 20
 
 
 @dataclass
@@ -24,6 +27,7 @@ class Load:
     seed: int = 1
     uploads: list[UploadResult] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    _progress: dict[int, Progress] = field(default_factory=dict)
     _enough: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -31,6 +35,22 @@ class Load:
         async with asyncio.TaskGroup() as group:
             for lane in range(self.lanes):
                 group.create_task(self._lane(lane))
+
+    @property
+    def ended(self) -> int:
+        """Uploads that have come to an end, a good one or not."""
+        return len(self.uploads) + len(self.failures)
+
+    @property
+    def in_full_swing(self) -> bool:
+        """Whether half of the clients or more are sending, and have sent half at most: a stream that has sent all it
+        has, and waits for the answer, is none that a drain can cut."""
+        sending = [
+            each
+            for each in self._progress.values()
+            if each.phase is Phase.SENDING and 0 < each.bytes_stored + each.bytes_in_flight <= self.size / 2
+        ]
+        return 2 * len(sending) >= self.lanes
 
     def stop(self) -> None:
         self._enough.set()
@@ -40,9 +60,11 @@ class Load:
         patience = BackoffPolicy(cap_seconds=2.0, patience_seconds=90)
         async with Client(self.ingest, self.assembly, backoff=patience) as client:
             while not self._enough.is_set():
-                data = rng.randbytes(self.size)
+                data = b"".join(rng.randbytes(min(MIB, self.size - start)) for start in range(0, self.size, MIB))
                 try:
-                    result = await client.upload(data, parallel=self.streams, journal=False)
+                    result = await client.upload(
+                        data, parallel=self.streams, journal=False, progress=partial(self._progress.__setitem__, lane)
+                    )
                 except SealaneError as error:
                     self.failures.append(f"{type(error).__name__}: {error} [{error.private}]")
                     continue

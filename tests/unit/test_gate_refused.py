@@ -13,7 +13,7 @@ import virtual_time
 from structlog.testing import capture_logs
 
 from sealane.rpc.health import Readiness
-from sealane.store.gate import DEAF_SECONDS, SETTLE_SECONDS, ProbeGate
+from sealane.store.gate import DEAF_SECONDS, SETTLE_SECONDS, SPOILT_PROOFS, ProbeGate
 from sealane.store.observed import ObservedStore
 from sealane.store.port import NoListener, NoSuchKey, OutcomeUnknown, StoreError
 from sealane.store.probe import ProbeReport
@@ -30,6 +30,7 @@ class Store:
     def __init__(self) -> None:
         self.error: StoreError | None = None
         self.refuse_next: str | None = None
+        self.probes: list[float] = []
         self.proofs: list[float] = []
         self.looks: list[float] = []
         self.readiness = Readiness()
@@ -49,6 +50,9 @@ class Store:
         return effect()
 
     async def _given(self) -> ProbeReport:
+        self.probes.append(now())
+        if self.error is not None:
+            raise self.error
         return GIVEN
 
     async def _proven_again(self) -> ProbeReport:
@@ -62,6 +66,11 @@ class Store:
         """Somebody's call, whatever comes of it."""
         with contextlib.suppress(StoreError):
             await self.observed.get("k", timeout=1.0)
+
+    async def until_looked_for(self) -> None:
+        looks = len(self.looks)
+        while len(self.looks) == looks:  # noqa: ASYNC110 - virtual time
+            await asyncio.sleep(0.01)
 
     async def until(self, ready: bool) -> None:
         while self.readiness.ready is not ready:
@@ -223,5 +232,81 @@ def test_a_store_that_refuses_while_it_is_looked_for_is_looked_for_again() -> No
             await store.until(True)
             assert len(store.looks) > looks
             assert store.proofs[0] >= store.looks[-1] + SETTLE_SECONDS
+
+    virtual_time.run(main())
+
+
+def test_a_store_that_restarts_while_it_is_proven_is_proven_again() -> None:
+    """⚠ Away and back within the two seconds: they run anew, or the proof would fall into the moment without R2."""
+
+    async def main() -> None:
+        async with serving() as store:
+            store.error = NoListener("refused")
+            await store.call()
+            await asyncio.sleep(3)
+            store.error = None
+            await store.until_looked_for()
+            await asyncio.sleep(SETTLE_SECONDS - 0.5)
+            store.error = NoListener("refused")
+            await store.call()
+            await asyncio.sleep(0.4)
+            store.error, back = None, now()
+            await store.until(True)
+            assert store.proofs[-1] >= back + SETTLE_SECONDS
+
+    virtual_time.run(main())
+
+
+def test_one_backend_of_several_keeps_nobody_closed_by_refusing_others_while_the_store_is_proven() -> None:
+    async def main() -> None:
+        async with serving() as store:
+            begun = now()
+            while not store.proofs or not store.gate.accepted:
+                store.refuse_next = "k"
+                await store.call()
+                await asyncio.sleep(0.3)
+            assert len(store.proofs) == 1 + SPOILT_PROOFS
+            assert now() < begun + 15
+            await store.call()
+            assert store.gate.accepted, "deaf"
+
+    virtual_time.run(main())
+
+
+def test_an_outage_that_two_looks_have_seen_makes_deaf_to_nothing() -> None:
+    """⚠ Though a refused connection did so an hour ago."""
+
+    async def main() -> None:
+        async with serving() as store:
+            store.refuse_next = "k"
+            await store.call()
+            await store.until(True)
+            await asyncio.sleep(3600)
+            store.error = OutcomeUnknown("nobody answers")
+            await store.until(False)
+            store.error = None
+            await store.until(True)
+            store.refuse_next = "k"
+            await store.call()
+            assert not store.gate.accepted
+
+    virtual_time.run(main())
+
+
+def test_a_store_that_comes_up_after_its_services_is_proven_two_seconds_later() -> None:
+    """⚠ After a power cut all start together: the first proof must not fall into the store's first second."""
+
+    async def main() -> None:
+        store = Store()
+        store.error = NoListener("refused")
+        task = asyncio.create_task(store.gate.run())
+        await asyncio.sleep(10)
+        assert store.probes
+        store.error, back = None, now()
+        await store.until(True)
+        assert store.probes[-1] >= back + SETTLE_SECONDS
+        assert now() < back + 20
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     virtual_time.run(main())
