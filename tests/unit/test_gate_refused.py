@@ -3,94 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
-from collections.abc import AsyncIterator, Callable
-from typing import TypeVar
 
 import pytest
 import virtual_time
+from gated_store import Store, now, serving
 from structlog.testing import capture_logs
 
-from sealane.rpc.health import Readiness
-from sealane.store.gate import DEAF_SECONDS, SETTLE_SECONDS, SPOILT_PROOFS, ProbeGate
-from sealane.store.observed import ObservedStore
+from sealane.store.gate import DEAF_SECONDS, SETTLE_SECONDS, SPOILT_PROOFS
 from sealane.store.port import NoListener, NoSuchKey, OutcomeUnknown, StoreError
-from sealane.store.probe import ProbeReport
-from sealane.store.simulated import SimulatedStore
-
-T = TypeVar("T")
-GIVEN = ProbeReport((), (), "", cleaned=True)
-
-
-class Store:
-    """A simulated store behind a gate with the services' own times; ``error`` is what every call fails with,
-    ``refuse_next`` the end of the key whose next call alone is refused."""
-
-    def __init__(self) -> None:
-        self.error: StoreError | None = None
-        self.refuse_next: str | None = None
-        self.probes: list[float] = []
-        self.proofs: list[float] = []
-        self.looks: list[float] = []
-        self.readiness = Readiness()
-        self.observed = ObservedStore(SimulatedStore(faults=self), lambda _op, outcome, _s: self.gate.heard(outcome))
-        self.gate = ProbeGate(
-            self.observed, self._given, self.readiness, rng=random.Random(1), prove_again=self._proven_again
-        )
-
-    async def around(self, op: str, key: str, effect: Callable[[], T]) -> T:
-        if key.endswith("reach"):
-            self.looks.append(now())
-        if self.refuse_next is not None and key.endswith(self.refuse_next):
-            self.refuse_next = None
-            raise NoListener("refused")
-        if self.error is not None:
-            raise self.error
-        return effect()
-
-    async def _given(self) -> ProbeReport:
-        self.probes.append(now())
-        if self.error is not None:
-            raise self.error
-        return GIVEN
-
-    async def _proven_again(self) -> ProbeReport:
-        assert not self.gate.accepted
-        self.proofs.append(now())
-        if self.error is not None:
-            raise self.error
-        return GIVEN
-
-    async def call(self) -> None:
-        """Somebody's call, whatever comes of it."""
-        with contextlib.suppress(StoreError):
-            await self.observed.get("k", timeout=1.0)
-
-    async def until_looked_for(self) -> None:
-        looks = len(self.looks)
-        while len(self.looks) == looks:  # noqa: ASYNC110 - virtual time
-            await asyncio.sleep(0.01)
-
-    async def until(self, ready: bool) -> None:
-        while self.readiness.ready is not ready:
-            await self.readiness.changed()
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-@contextlib.asynccontextmanager
-async def serving() -> AsyncIterator[Store]:
-    store = Store()
-    task = asyncio.create_task(store.gate.run())
-    try:
-        await store.until(True)
-        yield store
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def test_a_restart_that_no_look_could_see_is_seen_by_one_refused_connection() -> None:
