@@ -228,11 +228,11 @@ class ProbeGate:
             return False
         finally:
             self._proving = False
-        self._refuse(report)
         if self._refused.is_set() and self._spoilt < SPOILT_PROOFS:
-            self._spoilt += 1
+            self._spoilt += 1  # nor is what it found a verdict: it may have begun in the first second
             _log.warning("store_away", error="NoListener", detail="a connection was refused while it was proven")
             return False
+        self._refuse(report)
         _log.info("store_back", guarantees={v.guarantee: v.ok for v in report.verdicts})
         if self._unconfirmed or self._refused.is_set():
             self._deaf_until = asyncio.get_running_loop().time() + DEAF_SECONDS

@@ -12,11 +12,12 @@ from sealane.rpc.health import Readiness
 from sealane.store.gate import ProbeGate
 from sealane.store.observed import ObservedStore
 from sealane.store.port import NoListener, StoreError
-from sealane.store.probe import ProbeReport
+from sealane.store.probe import ProbeReport, Verdict
 from sealane.store.simulated import SimulatedStore
 
 T = TypeVar("T")
 GIVEN = ProbeReport((), (), "", cleaned=True)
+LACKING = ProbeReport((Verdict("R2", False, "two winners", 0.1),), (), "", cleaned=True)
 
 
 class Store:
@@ -25,6 +26,8 @@ class Store:
     def __init__(self) -> None:
         self.error: StoreError | None = None
         self.refuse_next: str | None = None
+        self.found = GIVEN
+        """What it is proven to give."""
         self.probes: list[float] = []
         self.proofs: list[float] = []
         self.looks: list[float] = []
@@ -55,7 +58,7 @@ class Store:
         self.proofs.append(now())
         if self.error is not None:
             raise self.error
-        return GIVEN
+        return self.found
 
     async def call(self) -> None:
         """Somebody's call, whatever comes of it."""

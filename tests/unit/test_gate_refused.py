@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 import virtual_time
-from gated_store import Store, now, serving
+from gated_store import GIVEN, LACKING, Store, now, serving
 from structlog.testing import capture_logs
 
 from sealane.store.gate import DEAF_SECONDS, SETTLE_SECONDS, SPOILT_PROOFS
@@ -173,6 +173,26 @@ def test_a_store_that_restarts_while_it_is_proven_is_proven_again() -> None:
             store.error, back = None, now()
             await store.until(True)
             assert store.proofs[-1] >= back + SETTLE_SECONDS
+
+    virtual_time.run(main())
+
+
+def test_what_a_spoilt_proof_found_is_no_verdict() -> None:
+    """A restart within the two seconds: the proof fell into the moment without R2, and the store has it again."""
+
+    async def main() -> None:
+        async with serving() as store:
+            store.refuse_next = "k"
+            await store.call()
+            await store.until_looked_for()
+            store.found = LACKING
+            store.refuse_next = "k"
+            await store.call()
+            while not store.proofs:  # noqa: ASYNC110 - virtual time
+                await asyncio.sleep(0.01)
+            store.found = GIVEN
+            await store.until(True)
+            assert len(store.proofs) == 2
 
     virtual_time.run(main())
 
