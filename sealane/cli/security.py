@@ -75,10 +75,11 @@ def shown(found: Endpoints) -> Shown:
     if (cert is None) != (key is None):
         raise click.UsageError("--cert-file and --key-file go together (SEALANE_CERT_FILE, SEALANE_KEY_FILE)")
     tls = None
-    if given.get("tls") or given.get("ca_file") or cert:
-        tls = Tls(given.get("ca_file"), cert, key, given.get("server_name") or "")
-    elif found.ca_file:
-        tls = Tls(Path(found.ca_file), server_name=given.get("server_name") or DEV_SERVER_NAME)
+    ca_file, name = given.get("ca_file"), given.get("server_name") or ""
+    if found.ca_file and ca_file is None:  # no authority of the system signs these
+        ca_file, name = Path(found.ca_file), name or DEV_SERVER_NAME
+    if given.get("tls") or ca_file or cert:
+        tls = Tls(ca_file, cert, key, name)
     several = next((target for target in (found.ingest, found.assembly) if "," in target), None)
     if tls is not None and several and not tls.server_name:
         raise click.UsageError(

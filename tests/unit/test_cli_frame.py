@@ -12,10 +12,11 @@ import click
 import pytest
 
 from sealane import __version__, cluster_file
-from sealane.cli import endpoints
+from sealane.cli import endpoints, security
 from sealane.cli.__main__ import COMMANDS, run
 from sealane.cli.exit_codes import BY_REASON, MEANINGS, ExitCode
 from sealane.cli.failures import from_sealane
+from sealane.client import Tls
 from sealane.cluster_file import ClusterInfo, ServiceInfo, StoreInfo
 from sealane.domain.errors import InternalError, PeerUnavailable, Reason
 from sealane.rpc.status import TABLE
@@ -163,6 +164,16 @@ def test_the_authority_of_a_running_cluster_is_for_its_own_services_alone(
         assert endpoints.resolve(None, "elsewhere:2", directory=tmp_path).ca_file == ""
         monkeypatch.setenv("SEALANE_INGEST", "far:1")
         assert endpoints.resolve(None, None, directory=tmp_path).ca_file == ""
+
+
+@pytest.mark.parametrize("given", [[], ["--tls"]])
+def test_tls_asked_for_by_name_is_that_of_the_running_cluster_too(given: list[str]) -> None:
+    """No authority of the system signs its certificates: SEALANE_TLS=1 in a shell, say, must not lock it out."""
+    found = endpoints.Endpoints("127.0.0.1:11,127.0.0.1:13", "127.0.0.1:15", ca_file="/a/ca.pem")
+    with click.Context(click.Command("ls"), obj=None) as ctx:
+        ctx.meta["sealane.security"] = {"tls": bool(given)}
+        shown = security.shown(found)
+    assert shown.tls == Tls(Path("/a/ca.pem"), server_name="localhost")
 
 
 def test_a_cluster_that_was_killed_is_not_found(tmp_path: Path) -> None:
