@@ -43,7 +43,8 @@ class IngestSettings(CommonSettings):
         250 MiB (idle, with the compiled kernel) + 1.1 × (memory_budget + 4 MiB × max_streams)
 
     where 4 MiB is what gRPC and the handler hold of a stream beside its chunks, and the tenth is the allocator's.
-    Measured at ten times the load that fits (`make overload`): what is over idle was 0.93 to 0.97 of its bound. A stream at full speed uses
+    Measured at ten times the load that fits (`make overload`): what is over idle was 0.93 to 0.97 of its bound.
+    A stream at full speed uses
     (parts_in_flight + 1) × chunk_size. When the budget is used up, streams wait, and then get OVERLOADED.
     """
     memory_wait_seconds: float = Field(default=10.0, gt=0, le=600)
