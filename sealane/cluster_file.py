@@ -19,6 +19,8 @@ from typing import Any
 
 DEFAULT_DIRECTORY = Path(".sealane/dev")
 """Where `sealane dev` keeps its state, and where the other commands look for a running cluster."""
+SERVER_NAME = "localhost"
+"""The name in the certificates of a cluster with TLS, for whoever calls several addresses: they have but one."""
 
 _FILE = "cluster.json"
 _LOCK = "lock"
@@ -63,7 +65,7 @@ class ClusterInfo:
     store: StoreInfo
     services: tuple[ServiceInfo, ...]
     ca_file: str = ""
-    """Whom to trust, where the services want TLS (PEM; absolute); the name in their certificates is ``localhost``."""
+    """Whom to trust, where the services want TLS (PEM; absolute); the name in their certificates is SERVER_NAME."""
 
     def addresses(self, kind: str) -> tuple[str, ...]:
         return tuple(service.address for service in self.services if service.kind == kind)

@@ -18,8 +18,7 @@ from sealane.cli.endpoints import DEFAULT_ASSEMBLY, DEFAULT_INGEST
 from sealane.cli.exit_codes import ExitCode
 from sealane.cli.failures import CommandFailed
 from sealane.cli.output import Output, table
-from sealane.cli.security import DEV_SERVER_NAME
-from sealane.cluster_file import DEFAULT_DIRECTORY
+from sealane.cluster_file import DEFAULT_DIRECTORY, SERVER_NAME
 
 if TYPE_CHECKING:
     from sealane.dev.cluster import Cluster, Say
@@ -170,14 +169,14 @@ def _announce(cluster: Cluster, output: Output) -> None:
     )
     if info.ca_file:
         output.line("\nCommands in this folder know whom to trust. From elsewhere:\n")
-        output.line(f"  export SEALANE_CA_FILE={shlex.quote(info.ca_file)} SEALANE_SERVER_NAME={DEV_SERVER_NAME}")
+        output.line(f"  export SEALANE_CA_FILE={shlex.quote(info.ca_file)} SEALANE_SERVER_NAME={SERVER_NAME}")
     ingest, assembly = info.addresses("ingest"), info.addresses("assembly")
     reach = f"-cacert {shlex.quote(info.ca_file)}" if info.ca_file else "-plaintext"
     flags = ""
     if cluster.directory != DEFAULT_DIRECTORY.absolute():
         flags = f" --ingest {','.join(ingest)} --assembly {','.join(assembly)}"
         if info.ca_file:
-            flags += f" --ca-file {shlex.quote(info.ca_file)} --server-name {DEV_SERVER_NAME}"
+            flags += f" --ca-file {shlex.quote(info.ca_file)} --server-name {SERVER_NAME}"
     session = '{"session_id":"SESSION"}'
     output.line("\nTry, from another terminal in this folder:\n")
     for line in (

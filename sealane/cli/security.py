@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sealane import cluster_file
 from sealane.cli.endpoints import Endpoints
 
 if TYPE_CHECKING:
     from sealane.client import Tls, Token
 
-DEV_SERVER_NAME = "localhost"
-"""In the certificates of a `sealane dev --tls`."""
 _META = "sealane.security"
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -77,7 +76,7 @@ def shown(found: Endpoints) -> Shown:
     tls = None
     ca_file, name = given.get("ca_file"), given.get("server_name") or ""
     if found.ca_file and ca_file is None:  # no authority of the system signs these
-        ca_file, name = Path(found.ca_file), name or DEV_SERVER_NAME
+        ca_file, name = Path(found.ca_file), name or cluster_file.SERVER_NAME
     if given.get("tls") or ca_file or cert:
         tls = Tls(ca_file, cert, key, name)
     several = next((target for target in (found.ingest, found.assembly) if "," in target), None)

@@ -17,10 +17,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from sealane.cluster_file import SERVER_NAME
 from sealane.dev.ports import LOOPBACK
 
-NAME = "localhost"
-"""The name in the certificate, for whoever calls several addresses: they have but one name."""
 _DAYS = 365
 
 
@@ -45,9 +44,9 @@ def certificates(directory: Path) -> Certificates:
         .add_extension(its_key, critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    names = [x509.DNSName(NAME), x509.IPAddress(ipaddress.ip_address(LOOPBACK))]
+    names = [x509.DNSName(SERVER_NAME), x509.IPAddress(ipaddress.ip_address(LOOPBACK))]
     leaf = (
-        _builder(_name(NAME), issuer, key.public_key())
+        _builder(_name(SERVER_NAME), issuer, key.public_key())
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)

@@ -252,7 +252,7 @@ class Cluster:
             "SEALANE_TLS_CERT_FILE": str(self._certificates.cert_file),
             "SEALANE_TLS_KEY_FILE": str(self._certificates.key_file),
             "SEALANE_PEER_CA_FILE": str(self._certificates.ca_file),
-            "SEALANE_PEER_SERVER_NAME": authority.NAME,
+            "SEALANE_PEER_SERVER_NAME": cluster_file.SERVER_NAME,
         }
 
 
