@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+from functools import partial
 
 from structlog.stdlib import BoundLogger
 
@@ -29,7 +30,7 @@ from sealane.rpc.security import security
 from sealane.rpc.server import EXIT_FAILED, serve
 from sealane.store.backoff import RetryPolicy
 from sealane.store.gate import ProbeGate
-from sealane.store.observed import ObservedStore
+from sealane.store.observed import NO_LISTENER, ObservedStore
 from sealane.store.probe import LOST_AT_START, probe
 from sealane.store.retry import RetryingStore
 from sealane.store.s3 import S3Settings, S3Store
@@ -63,19 +64,23 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
         metrics.store_call_ended(operation, outcome, seconds)
         gate.heard(outcome)
 
+    def refused() -> None:
+        gate.heard(NO_LISTENER)
+
     port = ObservedStore(s3, store_call_ended)
     statistics = statistics_for(metrics, started=port.now())
     policy = RetryPolicy(attempt_seconds=settings.s3_attempt_seconds, part_seconds=settings.s3_part_seconds)
     readiness = Readiness()
     drain = asyncio.Event()
+    prove = partial(probe, s3, entropy=os.urandom, on_refused=refused)  # noqa: TID251 - see above
     gate = ProbeGate(
         port,
-        lambda: probe(s3, entropy=os.urandom, page_keys=settings.probe_page_keys),  # noqa: TID251 - see above
+        partial(prove, page_keys=settings.probe_page_keys),
         readiness,
         rng=rng,
         accept=settings.accepted_weaknesses,
         watch_seconds=settings.store_look_seconds,
-        prove_again=lambda: probe(s3, entropy=os.urandom, only=LOST_AT_START),  # noqa: TID251 - see above
+        prove_again=partial(prove, only=LOST_AT_START),
     )
     metrics.readiness(readiness, lambda: gate.report)
     quotas = Quotas(settings.default_quota)

@@ -48,7 +48,7 @@ from sealane.rpc.server import EXIT_FAILED, MAX_FRAME_MESSAGE_BYTES, serve
 from sealane.slots import Slots
 from sealane.store.backoff import RetryBudget, RetryPolicy
 from sealane.store.gate import ProbeGate, Report
-from sealane.store.observed import ObservedStore
+from sealane.store.observed import NO_LISTENER, ObservedStore
 from sealane.store.port import ObjectStore
 from sealane.store.probe import LOST_AT_START, probe
 from sealane.store.retry import RetryingStore
@@ -176,16 +176,20 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
         metrics.store_call_ended(operation, outcome, seconds)
         gate.heard(outcome)
 
+    def refused() -> None:
+        gate.heard(NO_LISTENER)
+
     store = ObservedStore(s3, store_call_ended)
     readiness = Readiness()
+    prove = partial(probe, s3, entropy=entropy, on_refused=refused)
     gate = ProbeGate(
         store,
-        partial(probe, s3, entropy=entropy, page_keys=settings.probe_page_keys),
+        partial(prove, page_keys=settings.probe_page_keys),
         readiness,
         rng=rng,
         accept=settings.accepted_weaknesses,
         watch_seconds=settings.store_look_seconds,
-        prove_again=partial(probe, s3, entropy=entropy, only=LOST_AT_START),
+        prove_again=partial(prove, only=LOST_AT_START),
     )
     metrics.readiness(readiness, lambda: gate.report)
     drain = asyncio.Event()

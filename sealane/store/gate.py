@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import random
 from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
@@ -16,8 +15,9 @@ from typing import Protocol
 from sealane.logs import get_logger
 from sealane.store import keys
 from sealane.store.observed import ANSWERS, NO_LISTENER
-from sealane.store.port import NoSuchKey, ObjectStore, OutcomeUnknown, StoreError
+from sealane.store.port import NoListener, NoSuchKey, ObjectStore, OutcomeUnknown, StoreError
 from sealane.store.probe import ProbeReport
+from sealane.store.refusals import DEAF_SECONDS, Refusals
 
 CONDITION = "store"
 """The readiness condition that the gate keeps."""
@@ -28,13 +28,7 @@ _REACH_KEY = keys.PROBE + "reach"
 SETTLE_SECONDS = 2.0
 """SeaweedFS 4.48 lets two conditional PUTs win in the first second after its start (protocol.md, section 2)."""
 
-DEAF_SECONDS = 600.0
-"""After a refused connection whose outage no look has confirmed, others count for nothing: one of several servers
-behind the store's address may be away for hours, and each proof costs seconds without service."""
-
-SPOILT_PROOFS = 2
-"""So many proofs in a row count for nothing because others' connections were refused meanwhile, while looks are
-answered: after that it is one of several servers."""
+_SPOILT = "a connection was refused while it was proven"
 
 _log = get_logger(__name__)
 
@@ -103,11 +97,8 @@ class ProbeGate:
         self._prove_again = prove_again
         self._settle_seconds = settle_seconds
         self._heard = 0
-        self._refused = asyncio.Event()
-        self._unconfirmed = False
+        self._refusals = Refusals()
         self._proving = False
-        self._spoilt = 0
-        self._deaf_until = -math.inf
         self.report: Report | None = None
         self.accepted = False
 
@@ -116,16 +107,14 @@ class ProbeGate:
         not away, however long a look takes in the crowd. A refused connection is: nobody listened, so the store's
         process is away, and may be back sooner than two looks would notice ⚠."""
         self._heard += outcome in ANSWERS
-        if outcome != NO_LISTENER or self._prove_again is None:
-            return
-        if asyncio.get_running_loop().time() < self._deaf_until:
+        if outcome != NO_LISTENER or self._prove_again is None or not self._refusals.count:
             return
         if self.accepted:
             self._close("NoListener", "a connection was refused")
-            self._unconfirmed = True
+            self._refusals.doubted()
         elif not self._proving:
             return  # it is away already
-        self._refused.set()
+        self._refusals.note()
 
     async def run(self) -> None:
         """Probe until there is a verdict, then watch, until cancelled. Raises StoreRefused."""
@@ -143,14 +132,17 @@ class ProbeGate:
         ceiling, was_away = self._first_pause, False
         while True:
             try:
+                settle = 0.0
                 if was_away and self._prove_again is not None:
                     await self._answered()  # it may be starting just now, as after a power cut
-                    await asyncio.sleep(self._settle_seconds)
-                _log.info("probe_began")
-                report = await self._probe()
+                    settle = self._settle_seconds
+                report = await self._proof(self._probe, settle)
+                if report is None:
+                    raise NoListener(_SPOILT)
                 self._refuse(report)
                 if report.untried:  # beside an accepted weakness: the others must still be proven
                     raise OutcomeUnknown(f"out of reach while trying {', '.join(report.untried)}")
+                self._settled()
                 return report
             except StoreError as error:
                 was_away = True
@@ -158,6 +150,27 @@ class ProbeGate:
                 self._readiness.set(False, f"out of reach: {type(error).__name__}", of=CONDITION)
             await asyncio.sleep(self._rng.uniform(ceiling / 2, ceiling))
             ceiling = min(2 * ceiling, self._longest_pause)
+
+    async def _proof(self, probe: Callable[[], Awaitable[Report]], settle: float, **words: bool) -> Report | None:
+        """What ``probe`` finds, ``settle`` seconds from now; None if a connection was refused meanwhile: whatever it
+        found counts for nothing, as it may have begun before a restart, or in the first second after one ⚠."""
+        self._refusals.forget()
+        self._proving = True
+        try:
+            await asyncio.sleep(settle)
+            _log.info("probe_began", **words)
+            report = await probe()
+        except StoreError:
+            self._refusals.confirmed()
+            raise
+        finally:
+            self._proving = False
+        return None if self._refusals.spoil() else report
+
+    def _settled(self) -> None:
+        """The store is proven."""
+        if self._refusals.settled():
+            _log.warning("store_refuses_some", unheard_seconds=DEAF_SECONDS)
 
     def _refuse(self, report: Report) -> None:
         """StoreRefused if it lacks what nobody accepted."""
@@ -171,7 +184,7 @@ class ProbeGate:
         one connection that was refused."""
         misses, pause = 0, self._watch_seconds
         while True:
-            if await self._refused_within(self._rng.uniform(0.5, 1.0) * pause):
+            if await self._refusals.within(self._rng.uniform(0.5, 1.0) * pause):
                 misses, pause = 2, self._first_pause
                 continue
             pause = min(2 * pause, self._watch_seconds)
@@ -182,10 +195,10 @@ class ProbeGate:
             except StoreError as error:
                 misses = misses + 1 if heard == self._heard or not self.accepted else 0
                 if was_closed or misses == 2:  # not by the very look that was refused
-                    self._unconfirmed, self._spoilt = False, 0
+                    self._refusals.confirmed()
                 if misses == 2:
                     self._close(type(error).__name__, error.detail)
-            if self._refused.is_set():
+            if self._refusals.noted:
                 continue  # while it was looked for: the answer may be from before
             if misses == 0 and not self.accepted and not await self._proven_again():
                 misses = 2
@@ -197,16 +210,6 @@ class ProbeGate:
         with contextlib.suppress(NoSuchKey):  # or somebody wrote the key that nobody writes: an answer all the same
             await self._store.head(_REACH_KEY, timeout=self._reach_timeout)
 
-    async def _refused_within(self, seconds: float) -> bool:
-        """Wait so long, or until :meth:`heard` has closed the gate: whether it has."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._refused.wait()
-        except TimeoutError:
-            return False
-        self._refused.clear()
-        return True
-
     def _close(self, error: str, detail: str) -> None:
         _log.warning("store_away", error=error, detail=detail)
         self.accepted = self._prove_again is None
@@ -217,27 +220,16 @@ class ProbeGate:
         Raises StoreRefused."""
         assert self._prove_again is not None
         self._readiness.set(False, "back, and not proven again yet", of=CONDITION)
-        self._proving = True
         try:
-            await asyncio.sleep(self._settle_seconds)
-            _log.info("probe_began", again=True)
-            report = await self._prove_again()
+            report = await self._proof(self._prove_again, self._settle_seconds, again=True)
         except StoreError as error:
             _log.warning("store_away", error=type(error).__name__, detail=error.detail)
-            self._unconfirmed, self._spoilt = False, 0
             return False
-        finally:
-            self._proving = False
-        if self._refused.is_set() and self._spoilt < SPOILT_PROOFS:
-            self._spoilt += 1  # nor is what it found a verdict: it may have begun in the first second
-            _log.warning("store_away", error="NoListener", detail="a connection was refused while it was proven")
+        if report is None:
+            _log.warning("store_away", error="NoListener", detail=_SPOILT)
             return False
         self._refuse(report)
         _log.info("store_back", guarantees={v.guarantee: v.ok for v in report.verdicts})
-        if self._unconfirmed or self._refused.is_set():
-            self._deaf_until = asyncio.get_running_loop().time() + DEAF_SECONDS
-            _log.warning("store_refuses_some", unheard_seconds=DEAF_SECONDS)
-        self._refused.clear()
-        self._unconfirmed, self._spoilt = False, 0
+        self._settled()
         self.accepted = True
         return True

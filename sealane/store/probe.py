@@ -90,6 +90,7 @@ async def probe(
     only: Collection[str] = tuple(GUARANTEES),
     on_begin: Callable[[str], None] | None = None,
     on_verdict: Callable[[Verdict], None] | None = None,
+    on_refused: Callable[[], None] | None = None,
 ) -> ProbeReport:
     """Try every guarantee (or ``only`` those named), and clean up.
 
@@ -98,13 +99,20 @@ async def probe(
     are begun, as a store that makes contenders wait is one that has them take turns. LIST is tried at the edges of
     pages of ``page_keys`` (at least 10), which costs two calls a key; R1's verdict names the number. ``entropy(n)``
     gives n random bytes; ``on_begin`` is told each guarantee that is now tried (the store has answered by then), and
-    ``on_verdict`` each row as it is found, in no fixed order.
+    ``on_verdict`` each row as it is found, in no fixed order. ``on_refused`` is told of each refused connection after
+    the first answer: it is dialled again, so one dead server of several spoils nothing, but a restart looks alike.
 
     Raises OutcomeUnknown if the store is out of reach or too slow, AccessDenied or NoSuchBucket if the settings don't
     open it: no verdict, ask again. A negative verdict on another guarantee stands all the same.
     """
     scratch = Scratch(
-        store, entropy=entropy, timeout=call_timeout, races=races, race_seconds=race_seconds, page_keys=page_keys
+        store,
+        entropy=entropy,
+        timeout=call_timeout,
+        races=races,
+        race_seconds=race_seconds,
+        page_keys=page_keys,
+        on_refused=on_refused,
     )
     checks = {guarantee: check for guarantee, check in _CHECKS.items() if guarantee in only}
     verdicts: dict[str, Verdict] = {}

@@ -14,7 +14,7 @@ from suite_calls import s3_store
 
 from sealane.dev.seaweed import SeaweedFS
 from sealane.store import keys
-from sealane.store.port import AccessDenied, NoSuchBucket, ObjectStore, OutcomeUnknown, Rejected
+from sealane.store.port import AccessDenied, NoListener, NoSuchBucket, ObjectStore, OutcomeUnknown, Rejected
 from sealane.store.probe import GUARANTEES, ProbeReport, Verdict, probe
 from sealane.store.s3 import S3Settings, S3Store
 from sealane.store.simulated import SimulatedStore
@@ -175,6 +175,27 @@ async def test_a_store_out_of_reach_gets_no_verdict(op: str, error: Exception) -
         await run(store)
     assert store.state.keys() == []
     assert store.state.open_uploads() == []
+
+
+@pytest.mark.parametrize("flaw", ["", "list_loses_page_edge", "races_if_absent", "ignores_part_checksum"])
+async def test_one_server_of_several_that_refuses_connections_changes_no_verdict(flaw: str) -> None:
+    """A twentieth of all connects is refused, as by one dead server behind a balancer: nothing was sent, so again."""
+    refuses = random.Random(20)
+    store = SimulatedStore(
+        SimulatedBucket(flaws=Flaws(**({flaw: True} if flaw else {}))),
+        faults=Fault(NoListener("refused"), lambda op, key: "never-written" not in key and refuses.random() < 0.05),
+    )
+    report = await run(store)
+    assert report.missing == ((FLAWS[flaw],) if flaw else ())
+    assert (report.untried, report.cleaned) == ((), True)
+    assert store.state.keys() == []
+
+
+@pytest.mark.parametrize("op", ["head", "put", "list_objects", "upload_part"])
+async def test_a_store_whose_process_is_away_gets_no_verdict(op: str) -> None:
+    store = SimulatedStore(faults=Fault(NoListener("refused"), lambda called, _: called == op))
+    with pytest.raises(NoListener):
+        await run(store)
 
 
 async def test_a_definite_refusal_of_a_plain_step_counts_against_the_guarantee() -> None:

@@ -9,8 +9,9 @@ import virtual_time
 from gated_store import GIVEN, LACKING, Store, now, serving
 from structlog.testing import capture_logs
 
-from sealane.store.gate import DEAF_SECONDS, SETTLE_SECONDS, SPOILT_PROOFS
+from sealane.store.gate import SETTLE_SECONDS
 from sealane.store.port import NoListener, NoSuchKey, OutcomeUnknown, StoreError
+from sealane.store.refusals import DEAF_SECONDS, SPOILT_PROOFS
 
 
 def test_a_restart_that_no_look_could_see_is_seen_by_one_refused_connection() -> None:
@@ -246,6 +247,77 @@ def test_a_store_that_comes_up_after_its_services_is_proven_two_seconds_later() 
         await store.until(True)
         assert store.probes[-1] >= back + SETTLE_SECONDS
         assert now() < back + 20
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("refusals", [1, SPOILT_PROOFS, 50])
+def test_a_first_proof_in_which_connections_were_refused_is_made_again_two_seconds_later(refusals: int) -> None:
+    """⚠ It dials again, so a restart in its middle fails nothing: what came before it says nothing of what is now.
+    One server of several that refuses for ever keeps no service from its start."""
+
+    async def main() -> None:
+        store = Store()
+        store.refused_in_proofs = refusals
+        task = asyncio.create_task(store.gate.run())
+        await store.until(True)
+        made = min(refusals, SPOILT_PROOFS) + 1
+        assert len(store.probes) == made
+        assert all(b >= a + SETTLE_SECONDS for a, b in zip(store.probes, store.probes[1:], strict=False))
+        store.refuse_next = "k"
+        await store.call()
+        assert store.gate.accepted is (refusals > SPOILT_PROOFS), "deaf only to one of several"
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    virtual_time.run(main())
+
+
+def test_a_proof_in_which_its_own_connections_were_refused_is_no_proof() -> None:
+    async def main() -> None:
+        async with serving() as store:
+            store.error = NoListener("refused")
+            await store.call()
+            store.error = None
+            store.refused_in_proofs = 1
+            await store.until(True)
+            assert len(store.proofs) == 2
+            assert store.proofs[1] >= store.proofs[0] + SETTLE_SECONDS
+
+    virtual_time.run(main())
+
+
+def test_a_proof_with_the_probes_own_refusals_is_no_proof() -> None:
+    """⚠ The probe dials again, and says so."""
+
+    async def main() -> None:
+        store = Store(probe_for_real=True)
+        store.refuse_next = "r2/first"
+        task = asyncio.create_task(store.gate.run())
+        await store.until(True)
+        assert len(store.probes) == 2
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    virtual_time.run(main())
+
+
+def test_where_a_twentieth_of_all_connections_is_refused_replicas_are_ready_nearly_always() -> None:
+    """One dead server of twenty behind the store's address, for three hours; the proofs are the probe's own."""
+
+    async def main() -> None:
+        store = Store(refused=0.05, probe_for_real=True)
+        task = asyncio.create_task(store.gate.run())
+        await store.until(True)
+        end, ready = now() + 3 * 3600, 0
+        while now() < end:
+            await store.call()
+            ready += store.gate.accepted
+            await asyncio.sleep(1)
+        assert ready > 0.95 * 3 * 3600
+        assert len(store.proofs) >= 3 * 3600 / DEAF_SECONDS / 2, "nobody listened"
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
