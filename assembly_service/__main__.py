@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from assembly_service.app import run
-from assembly_service.settings import AssemblySettings
-from sealane import logs
-from sealane.config.command import settings_of
+from sealane.extras import needed
+
+with needed("server"):
+    from assembly_service.app import run
+    from assembly_service.settings import AssemblySettings
+    from sealane import logs
+    from sealane.config.command import settings_of
 
 
 def main() -> None:

@@ -6,9 +6,12 @@ import asyncio
 import sys
 
 from ingest_service.allocator import tame_malloc
-from ingest_service.app import run
-from ingest_service.settings import IngestSettings
-from sealane.config.command import settings_of
+from sealane.extras import needed
+
+with needed("server"):
+    from ingest_service.app import run
+    from ingest_service.settings import IngestSettings
+    from sealane.config.command import settings_of
 
 try:  # not for every platform; takes 0.95 of the CPU that asyncio's own loop does (docs/capacity.md)
     from uvloop import new_event_loop

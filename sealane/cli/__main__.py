@@ -8,12 +8,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import click
-
 from sealane import __version__
 from sealane.cli.exit_codes import MEANINGS, ExitCode
 from sealane.cli.failures import CommandFailed, from_sealane, report
 from sealane.domain.errors import SealaneError
+from sealane.extras import NotInstalled, needed
+
+with needed("cli"):
+    import click
 
 
 class _Entry(NamedTuple):
@@ -118,6 +120,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _usage(error, as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
         failure = CommandFailed("interrupted", reason="INTERRUPTED", code="CANCELLED", exit_code=ExitCode.INTERRUPTED)
+    except NotInstalled as error:
+        failure = CommandFailed(
+            error.message,
+            reason="NOT_INSTALLED",
+            code="FAILED_PRECONDITION",
+            exit_code=ExitCode.FAILED,
+            hint=error.hint,
+        )
     except SealaneError as error:
         failure = from_sealane(error)
     except CommandFailed as error:

@@ -19,6 +19,7 @@ from sealane.cli.exit_codes import ExitCode
 from sealane.cli.failures import CommandFailed
 from sealane.cli.output import Output, table
 from sealane.cluster_file import DEFAULT_DIRECTORY, SERVER_NAME
+from sealane.extras import needed
 
 if TYPE_CHECKING:
     from sealane.dev.cluster import Cluster, Say
@@ -77,10 +78,12 @@ def command(
     way, and the data stays under --dir for the next run.
     """
     from sealane.cluster_file import AlreadyRunning
-    from sealane.dev.cluster import Cluster
-    from sealane.dev.process import StartFailed
-    from sealane.dev.seaweed import StoreNotInstalled
-    from sealane.dev.signals import Stopped, stop_on_signal
+
+    with needed("cli,server,dev-store"):
+        from sealane.dev.cluster import Cluster
+        from sealane.dev.process import StartFailed
+        from sealane.dev.seaweed import StoreNotInstalled
+        from sealane.dev.signals import Stopped, stop_on_signal
 
     output = Output(as_json=as_json, quiet=quiet)
 

@@ -14,6 +14,7 @@ from sealane.cli.asking import Asking
 from sealane.cli.exit_codes import ExitCode
 from sealane.cli.failures import CommandFailed
 from sealane.cli.output import Output
+from sealane.extras import needed
 
 if TYPE_CHECKING:
     from sealane.store.probe import ProbeReport, Verdict
@@ -51,7 +52,8 @@ def command(
     output = Output(as_json=as_json)
     if not as_json:
         output.line(f"{settings.endpoint}, bucket {settings.bucket}\n")
-    from sealane import logs  # slow to load; --help does not need it
+    with needed("cli,server"):
+        from sealane import logs  # slow to load; --help does not need it
 
     logs.configure_command()
     report = asyncio.run(_probe(settings, timeout, output))
@@ -75,7 +77,8 @@ def command(
 
 
 def _settings(endpoint: str | None, bucket: str | None, region: str | None, ca_file: str | None) -> S3Settings:
-    from sealane.store.s3 import S3Settings
+    with needed("cli,server"):
+        from sealane.store.s3 import S3Settings
 
     values: dict[str, Any] = {
         "access_key": os.environ.get("SEALANE_S3_ACCESS_KEY") or None,
