@@ -120,7 +120,7 @@ class Claimant:
         duplicate = await self._weigh(tenant, session.record, proposal, log, holder, deadline)
         if duplicate is not None:
             return duplicate
-        if not log.claims:
+        if with_object(holder) is None:
             await self._names.take(tenant, key, deadline)
         claim = ClaimRecord(key, replace(proposal, generation=log.next_number))  # ⚠ void or not
         await self._written.put_claim(tenant, claim, deadline)
@@ -251,7 +251,7 @@ class Claimant:
             if judged is Verdict.MISMATCH:
                 raise GenerationMismatch.of(key, wanted.if_generation_match, present.holder(key) if present else None)
             self._require_cool(holder)
-            if not log.claims:
+            if present is None:
                 await self._names.check(tenant, key, deadline)
             return
         raise OutcomeUnknown(private=f"claims of {key!r} grow faster than they can be read")

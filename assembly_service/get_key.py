@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from assembly_service.claims import Claims, cooling_of, foreign_holder, is_of, with_object
+from assembly_service.claims import Claim, Claims, cooling_of, foreign_holder, is_of, with_object
 from assembly_service.names import Names
 from sealane.domain.claims import Standing
 from sealane.domain.errors import OutcomeUnknown
 from sealane.domain.ids import Tenant
+from sealane.domain.states import SessionState
 from sealane.domain.views import KeyHolder
 from sealane.store.deadline import Deadline
 from sealane.store.retry import RetryingStore
@@ -38,7 +39,8 @@ class KeyReader:
     async def key(self, tenant: Tenant, object_key: str, deadline: Deadline) -> KeyState:
         """The holder: of a decided session, or foreign. InvalidObjectKey if the name can't be a key (docs/adr/0007).
 
-        A claim that nobody has decided yet holds nothing: its object can't be there.
+        A claim that nobody has decided yet holds nothing: its object can't be there. A deletion that is decided and
+        not finished leaves the key to its target, as DELETED, for as long as that one's object is there.
         """
         for _ in range(_LOOKS):
             log = await self._claims.log(tenant, object_key, deadline)
@@ -60,5 +62,17 @@ class KeyReader:
                 return KeyState(foreign_holder(object_key, generation, head), generation)
             if present is not None:
                 return KeyState(present.holder(object_key), generation)
+            if claim is not None and not settled and is_of(head, claim):
+                target = await self._target(tenant, object_key, claim, deadline)
+                if target is None:
+                    continue
+                return KeyState(replace(target.holder(object_key), state=SessionState.DELETED), target.generation)
             return KeyState(cooling_until=cooling_of(claim, self._store.now()))
         raise OutcomeUnknown(private=f"claims of {object_key!r} grow faster than they can be read")
+
+    async def _target(self, tenant: Tenant, object_key: str, tombstone: Claim, deadline: Deadline) -> Claim | None:
+        """The claim whose object ``tombstone`` is to delete, and has not yet: while that is there the key is not
+        vacant, and who removes by key must be told what there is to remove. None if it is done meanwhile."""
+        assert tombstone.session is not None
+        target = await self._claims.claim(tenant, object_key, tombstone.session.tombstone, deadline)
+        return target if target.standing is Standing.DONE else None

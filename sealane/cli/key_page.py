@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _STATES = {
     SessionState.COMMITTED: "",
     SessionState.COMMITTING: "COMMITTING: the decision stands, any replica finishes it",
+    SessionState.DELETED: "DELETED: its removal is decided, any replica finishes it; `sealane rm` does it now",
     SessionState.OPEN: "OPEN: it has claimed the key, and its commit is being decided",
 }
 

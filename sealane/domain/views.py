@@ -55,9 +55,9 @@ class CommittedObject:
 class KeyHolder:
     """Who holds a key that callers chose: true at the moment it was read (section 8).
 
-    ``state``: COMMITTED, COMMITTING while its commit is being finished, OPEN while it is not decided. ``foreign``: an
-    object is there that sealane did not write; ``session_id`` and ``blake3`` are then empty, and ``commit_time`` is
-    when it was last modified.
+    ``state``: COMMITTED, COMMITTING while its commit is being finished, OPEN while it is not decided; DELETED while its
+    deletion is decided and not finished. ``foreign``: an object is there that sealane did not write; ``session_id`` and
+    ``blake3`` are then empty, and ``commit_time`` is when it was last modified.
     """
 
     object_key: str

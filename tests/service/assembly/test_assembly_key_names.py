@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from assembly_time import run
-from assembly_world import World, content_of
-from chosen_key import ONE, TWO, at_key, held
+from assembly_time import run, wait
+from assembly_world import TENANT, World, content_of
+from chosen_key import ONE, THREE, TWO, at_key, held
+from deletes import delete
 
-from sealane.domain.claims import ANY
+from sealane.domain.claims import ANY, COOLING
 from sealane.domain.errors import (
     InvalidObjectKey,
 )
@@ -61,5 +62,31 @@ def test_p_and_p_q_at_the_same_moment_have_one_winner() -> None:
                 return_exceptions=True,
             )
             assert sorted(type(answer).__name__ for answer in answers) == ["CommittedObject", "InvalidObjectKey"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_objects_of_others_below_a_vacant_key_are_told_before_anything_is_decided(*, deleted: bool) -> None:
+    """⚠ I3, I16: SeaweedFS completes nothing at p while p/q is there: a commit decided there would wedge its key."""
+
+    async def main() -> None:
+        world = World()
+        if deleted:
+            await delete(world.replica(), await held(world, key="p"))
+            await wait(COOLING.total_seconds() + 1)
+        await world.plain.put(f"{TENANT}/p/q", b"somebody's", timeout=30)
+        session = await world.session(TWO, object_key="p", precondition=ANY)
+        for ask in (world.replica().commit, world.replica().verify):
+            with pytest.raises(InvalidObjectKey, match="did not write"):
+                await ask(session)
+        if not deleted:
+            with pytest.raises(InvalidObjectKey, match="did not write"):
+                await world.replica().key("p")
+            await held(world, THREE, key="p/r")  # no name was taken: the folder may still be one
+            return
+        await world.plain.delete(f"{TENANT}/p/q", timeout=30)
+        await world.replica().commit(session)
+        assert at_key(world, "p") == TWO
 
     run(main())

@@ -12,7 +12,8 @@ import pytest
 from assembly_faults import Fault
 from assembly_time import run, wait
 from assembly_world import TENANT, Session, World
-from chosen_key import KEY, TWO, held, whole
+from chosen_key import KEY, TWO, at_key, held, whole
+from deletes import delete
 
 from sealane.domain.claims import ANY, COOLING, Precondition
 from sealane.domain.decision import Decision, Outcome
@@ -22,14 +23,15 @@ from sealane.domain.errors import (
     SessionNotFound,
 )
 from sealane.domain.records import DoneRecord
+from sealane.domain.states import SessionState
 from sealane.store import keys, port
 from sealane.store.deadline import Deadline
 
 
-async def tombstone(world: World, target: int, *, done: bool = True) -> Session:
-    """What a finished delete of generation ``target`` leaves; its object is gone."""
+async def tombstone(world: World, target: int, *, done: bool = True, token: str = "") -> Session:
+    """What a finished delete of generation ``target`` leaves; its object is gone. ``token``: the target's."""
     session = await world.open_session(b"", object_key=KEY, precondition=Precondition(target))
-    record = dataclasses.replace(session.record, tombstone=target)
+    record = dataclasses.replace(session.record, tombstone=target, token=token or session.record.token)
     await world.plain.put(keys.record(TENANT, session.id, keys.SESSION), record.encode(), timeout=30)
     session.record = record
     found = await world.replica().assembly.records.session(TENANT, session.id, Deadline.after(30))
@@ -73,6 +75,24 @@ def test_a_done_tombstone_means_vacant_and_the_key_cools_for_an_hour() -> None:
         assert (await world.replica().commit(session)).generation == 3
         whole(world, session, 3)
         assert [claim.session_id for claim in world.claims(KEY)][1] == buried.id
+
+    run(main())
+
+
+def test_a_deletion_that_is_decided_and_not_finished_leaves_the_key_to_its_target() -> None:
+    """I8: "vacant" while the object is there would tell who removes by key that nothing is left to remove."""
+
+    async def main() -> None:
+        world = World()
+        session = await held(world)
+        await tombstone(world, 1, done=False, token=session.record.token)
+        state = await world.replica().key(KEY)
+        assert state.holder is not None
+        assert (state.generation, state.holder.session_id, state.cooling_until) == (1, session.id, None)
+        assert (state.holder.state, state.holder.foreign) == (SessionState.DELETED, False)
+        assert (await delete(world.replica(), session)).state is SessionState.DELETED
+        assert at_key(world) is None
+        assert (await world.replica().key(KEY)).holder is None
 
     run(main())
 
