@@ -79,7 +79,9 @@ class Envoy:
             seen = json.loads(self._ask("/clusters?format=json"))
         except OSError:
             return 0
-        hosts = next((c.get("host_statuses", []) for c in seen.get("cluster_statuses", ()) if c["name"] == kind), [])
+        hosts: list[Any] = next(
+            (c.get("host_statuses", []) for c in seen.get("cluster_statuses", ()) if c["name"] == kind), []
+        )
         return sum(host["health_status"] == {"eds_health_status": "HEALTHY"} for host in hosts)
 
     def _ask(self, path: str) -> bytes:

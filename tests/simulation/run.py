@@ -22,7 +22,7 @@ import structlog
 from sealane.domain import blake3_tree
 from sealane.domain.claims import ClaimRecord
 from sealane.domain.decision import Decision
-from sealane.domain.records import MultipartRecord, SessionRecord
+from sealane.domain.records import MultipartRecord, SessionRecord, parse_done
 from sealane.store import session_records
 from tests.simulation.plan import make
 from tests.simulation.plans import Plan
@@ -66,7 +66,7 @@ def prepare() -> None:
     # Records never change, and are read some thirty times a run: parsed once.
     for record in (SessionRecord, MultipartRecord, Decision, ClaimRecord):
         setattr(record, "parse", staticmethod(_once(record.parse)))  # noqa: B010 - mypy
-    session_records.parse_done = _once(session_records.parse_done)
+    setattr(session_records, "parse_done", _once(parse_done))  # noqa: B010 - mypy
     gc.disable()  # a collection in the middle of a run would end what a crash has left, at another step each time
     gc.freeze()
 

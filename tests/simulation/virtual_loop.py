@@ -205,7 +205,7 @@ class Loop(asyncio.BaseEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(
-        self, coro: Any, *, name: object = None, context: contextvars.Context | None = None
+        self, coro: Any, *, name: Any = None, context: contextvars.Context | None = None
     ) -> asyncio.Task[Any]:
         task: SimTask[Any] = SimTask(coro, loop=self, name=name, context=context)
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio's own switch for just that
@@ -230,7 +230,7 @@ class Loop(asyncio.BaseEventLoop):
             self.failure = self.failure or context["exception"]
             self.halted = True
 
-    get_debug = bool  # type: ignore[assignment]  # False; asked for each future, and no frame is made for it
+    get_debug = bool  # False; asked for each future, and no frame is made for it
 
     # --- running ---
 

@@ -19,9 +19,10 @@ from sealane.store.simulated_traits import AWS, SEAWEEDFS, Dialect
 from tests.simulation import answers, ending, services
 from tests.simulation.actor import Actor
 from tests.simulation.bucket import WatchedBucket
-from tests.simulation.calls import Call, Context
+from tests.simulation.calls import Call
 from tests.simulation.deeds import DEEDS
 from tests.simulation.faults import FaultBook
+from tests.simulation.handling import Context
 from tests.simulation.model import Model
 from tests.simulation.plans import CHUNK, REPLICAS, Deed, Fate, NetFault, Plan
 from tests.simulation.trace import Trace

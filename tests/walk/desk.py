@@ -32,7 +32,7 @@ class Desk:
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """What every program here runs with: nothing of whoever started the walk but the basics."""
         basic = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        return basic | {"PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"} | self.env | (more or {})
+        return basic | {"PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"} | self.env | dict(more or {})
 
     def say(self, text: str) -> None:
         print(text, flush=True)
