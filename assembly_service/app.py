@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import random
-from functools import partial
 
 from structlog.stdlib import BoundLogger
 
@@ -29,11 +28,8 @@ from sealane.rpc.rates import RequestRates
 from sealane.rpc.security import security
 from sealane.rpc.server import EXIT_FAILED, serve
 from sealane.store.backoff import RetryPolicy
-from sealane.store.gate import ProbeGate
-from sealane.store.observed import NO_LISTENER, ObservedStore
-from sealane.store.probe import LOST_AT_START, probe
+from sealane.store.opened import open_store
 from sealane.store.retry import RetryingStore
-from sealane.store.s3 import S3Settings, S3Store
 from sealane.v1 import assembly_service_pb2
 
 SERVICE_NAME = assembly_service_pb2.DESCRIPTOR.services_by_name["AssemblyService"].full_name
@@ -58,30 +54,21 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
     log = logs.get_logger("assembly_service")
     rng = random.Random(os.urandom(16))  # noqa: S311, TID251 - jitter, not secrets; this is where entropy enters
     metrics = SharedMetrics(new_registry(), "assembly")
-    s3 = S3Store(s3_settings(settings), waited=metrics.waited("connection"))
-
-    def store_call_ended(operation: str, outcome: str, seconds: float) -> None:
-        metrics.store_call_ended(operation, outcome, seconds)
-        gate.heard(outcome)
-
-    def refused() -> None:
-        gate.heard(NO_LISTENER)
-
-    port = ObservedStore(s3, store_call_ended)
-    statistics = statistics_for(metrics, started=port.now())
-    policy = RetryPolicy(attempt_seconds=settings.s3_attempt_seconds, part_seconds=settings.s3_part_seconds)
     readiness = Readiness()
     drain = asyncio.Event()
-    prove = partial(probe, s3, entropy=os.urandom, on_refused=refused)  # noqa: TID251 - see above
-    gate = ProbeGate(
-        port,
-        partial(prove, page_keys=settings.probe_page_keys),
-        readiness,
+    port, gate = open_store(
+        settings.s3,
+        readiness=readiness,
+        ended=metrics.store_call_ended,
+        waited=metrics.waited("connection"),
         rng=rng,
+        entropy=os.urandom,  # noqa: TID251 - see above
         accept=settings.accepted_weaknesses,
-        watch_seconds=settings.store_look_seconds,
-        prove_again=partial(prove, only=LOST_AT_START),
+        page_keys=settings.probe_page_keys,
+        look_seconds=settings.store_look_seconds,
     )
+    statistics = statistics_for(metrics, started=port.now())
+    policy = RetryPolicy(attempt_seconds=settings.s3_attempt_seconds, part_seconds=settings.s3_part_seconds)
     metrics.readiness(readiness, lambda: gate.report)
     quotas = Quotas(settings.default_quota)
     async with contextlib.AsyncExitStack() as stack:
@@ -143,16 +130,3 @@ async def run(settings: AssemblySettings, *, limits: Limits | None = None) -> in
             ],
             tls=secured.tls,
         )
-
-
-def s3_settings(settings: AssemblySettings) -> S3Settings:
-    """What the adapter must be told."""
-    return S3Settings(
-        endpoint=settings.s3_endpoint,
-        bucket=settings.s3_bucket,
-        region=settings.s3_region,
-        access_key=settings.s3_access_key.get_secret_value() if settings.s3_access_key else None,
-        secret_key=settings.s3_secret_key.get_secret_value() if settings.s3_secret_key else None,
-        ca_file=settings.s3_ca_file,
-        max_connections=settings.s3_max_connections,
-    )

@@ -47,12 +47,10 @@ from sealane.rpc.security import security
 from sealane.rpc.server import EXIT_FAILED, MAX_FRAME_MESSAGE_BYTES, serve
 from sealane.slots import Slots
 from sealane.store.backoff import RetryBudget, RetryPolicy
-from sealane.store.gate import ProbeGate, Report
-from sealane.store.observed import NO_LISTENER, ObservedStore
+from sealane.store.gate import Report
+from sealane.store.opened import open_store
 from sealane.store.port import ObjectStore
-from sealane.store.probe import LOST_AT_START, probe
 from sealane.store.retry import RetryingStore
-from sealane.store.s3 import S3Settings, S3Store
 from sealane.store.session_records import SessionRecords
 
 LAST_UPLOADS_SECONDS = 3.0
@@ -170,26 +168,17 @@ async def run(settings: IngestSettings, *, limits: Limits = Limits()) -> int:  #
     rng = random.SystemRandom()
     entropy: Entropy = os.urandom  # noqa: TID251 - the composition root: entropy is injected from here
     metrics = SharedMetrics(new_registry(), "ingest")
-    s3 = S3Store(_s3_settings(settings), waited=metrics.waited("connection"))
-
-    def store_call_ended(operation: str, outcome: str, seconds: float) -> None:
-        metrics.store_call_ended(operation, outcome, seconds)
-        gate.heard(outcome)
-
-    def refused() -> None:
-        gate.heard(NO_LISTENER)
-
-    store = ObservedStore(s3, store_call_ended)
     readiness = Readiness()
-    prove = partial(probe, s3, entropy=entropy, on_refused=refused)
-    gate = ProbeGate(
-        store,
-        partial(prove, page_keys=settings.probe_page_keys),
-        readiness,
+    store, gate = open_store(
+        settings.s3,
+        readiness=readiness,
+        ended=metrics.store_call_ended,
+        waited=metrics.waited("connection"),
         rng=rng,
+        entropy=entropy,
         accept=settings.accepted_weaknesses,
-        watch_seconds=settings.store_look_seconds,
-        prove_again=partial(prove, only=LOST_AT_START),
+        page_keys=settings.probe_page_keys,
+        look_seconds=settings.store_look_seconds,
     )
     metrics.readiness(readiness, lambda: gate.report)
     drain = asyncio.Event()
@@ -297,16 +286,3 @@ async def _drain(ingest: Ingest, drain: asyncio.Event) -> None:
 def _hashing_threads() -> int:
     """One a processor, and two at least: a chunk's hashing must not wait for a coverage being merged."""
     return max(2, len(os.sched_getaffinity(0)))
-
-
-def _s3_settings(settings: IngestSettings) -> S3Settings:
-    access, secret = settings.s3_access_key, settings.s3_secret_key
-    return S3Settings(
-        endpoint=settings.s3_endpoint,
-        bucket=settings.s3_bucket,
-        region=settings.s3_region,
-        access_key=access.get_secret_value() if access else None,
-        secret_key=secret.get_secret_value() if secret else None,
-        ca_file=settings.s3_ca_file,
-        max_connections=settings.s3_max_connections,
-    )

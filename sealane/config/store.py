@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr
 
 from sealane.config.fields import Weaknesses
 from sealane.config.rules import Rules
+from sealane.store.s3_settings import S3Settings
 
 
 class StoreSettings(Rules):
@@ -43,6 +44,20 @@ class StoreSettings(Rules):
     def accepted_weaknesses(self) -> frozenset[str]:
         """``accept_weak_store`` as a set of "R1"…"R6"."""
         return frozenset(name.strip() for name in self.accept_weak_store.split(",") if name.strip())
+
+    @property
+    def s3(self) -> S3Settings:
+        """What the adapter must be told."""
+        access, secret = self.s3_access_key, self.s3_secret_key
+        return S3Settings(
+            endpoint=self.s3_endpoint,
+            bucket=self.s3_bucket,
+            region=self.s3_region,
+            access_key=access.get_secret_value() if access else None,
+            secret_key=secret.get_secret_value() if secret else None,
+            ca_file=self.s3_ca_file,
+            max_connections=self.s3_max_connections,
+        )
 
     def faults(self) -> list[str]:
         faults = super().faults()

@@ -68,7 +68,8 @@ ONLY = {
     "sealane.reloaded": ("sealane.identity", "sealane.rpc.tls", "sealane.rpc.security", "sealane.config"),
     "sealane.rpc.tls": ("sealane.rpc.server", "sealane.rpc.security", "sealane.config"),
     "sealane.rpc.security": ("ingest_service.app", "assembly_service.app"),
-    "sealane.store.s3": ("ingest_service.app", "assembly_service.app", "sealane.cli.doctor", "sealane.store"),
+    "sealane.store.s3": ("sealane.cli.doctor", "sealane.store"),
+    "sealane.store.opened": ("ingest_service.app", "assembly_service.app"),
     "sealane.metrics": (
         *("ingest_service.app", "ingest_service.metrics"),
         *("assembly_service.app", "assembly_service.metrics"),
