@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from assembly_service.abort import Aborter
 from assembly_service.audit import Auditor
+from assembly_service.audit_claims import ClaimAudit
 from assembly_service.audit_objects import ObjectAudit
 from assembly_service.audit_session import SessionAudit
 from assembly_service.claiming import Claimant
@@ -165,7 +166,8 @@ class Assembly:
                     retention=retention,
                     slack=timedelta(seconds=2 * pace.full_interval),
                 ),
-                of_objects=ObjectAudit(claims=claims),
+                of_objects=ObjectAudit(claims=claims, events=events),
+                of_claims=ClaimAudit(store, events=events),
                 orphans=orphans,
                 purge=purge,
                 sweep=sweep,

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TypeAlias, TypeVar
 
+from assembly_service.audit_claims import ClaimAudit, NewestOfEach
 from assembly_service.audit_findings import AuditKind, Finding, Progress, Summary
 from assembly_service.audit_objects import ObjectAudit
 from assembly_service.audit_session import SessionAudit
@@ -49,6 +50,7 @@ class Auditor:
         *,
         of_sessions: SessionAudit,
         of_objects: ObjectAudit,
+        of_claims: ClaimAudit,
         orphans: Orphans,
         purge: Purge,
         sweep: Sweep,
@@ -57,6 +59,7 @@ class Auditor:
         self.store = store
         self.sessions = of_sessions
         self.objects = of_objects
+        self.claims = of_claims
         self.orphans = orphans
         self.purge = purge
         self.sweep = sweep
@@ -132,16 +135,28 @@ class _Walk:
             yield progress
 
     async def _other_records(self) -> AsyncGenerator[Message, None]:
-        """requests/ and claims/ have a life of their own; other keys beside them have none."""
+        """requests/ and claims/ have a life of their own; other keys beside them have none. Of each log of claims the
+        newest is read."""
         prefix = f"{keys.ROOT}{self._tenant}/"
+        logs, batch = NewestOfEach(), list[ListedObject]()
         async with aclosing(walk(self._store, prefix, self._deadline, but=keys.sessions_prefix(self._tenant))) as found:
             async for listed in found:
                 self._summary.keys += 1
                 if keys.parse_request_key(listed.key) is None and keys.parse_claim_key(listed.key) is None:
                     async for finding in self._judge([_stray(self._tenant, listed)]):
                         yield finding
+                if (newest := logs.next(listed)) is not None:
+                    batch.append(newest)
+                if len(batch) == AT_ONCE:
+                    async for message in self._looked(self._of.claims, batch):
+                        yield message
+                    batch.clear()
                 for progress in self._progress():
                     yield progress
+        if logs.newest is not None:
+            batch.append(logs.newest)
+        async for message in self._looked(self._of.claims, batch):
+            yield message
 
     async def _chosen_objects(self) -> AsyncGenerator[Message, None]:
         prefix, own = f"{self._tenant}/", keys.by_session_prefix(self._tenant)
@@ -152,15 +167,17 @@ class _Walk:
                 self._summary.saw_objects([listed])
                 batch.append(listed)
                 if len(batch) == AT_ONCE:
-                    async for message in self._chosen(batch):
+                    async for message in self._looked(self._of.objects, batch):
                         yield message
                     batch.clear()
-        async for message in self._chosen(batch):
+        async for message in self._looked(self._of.objects, batch):
             yield message
 
-    async def _chosen(self, batch: Sequence[ListedObject]) -> AsyncGenerator[Message, None]:
-        look = self._of.objects.look
-        for findings in await _together([look(self._tenant, listed, self._deadline) for listed in batch]):
+    async def _looked(
+        self, at: ClaimAudit | ObjectAudit, batch: Sequence[ListedObject]
+    ) -> AsyncGenerator[Message, None]:
+        looks = [at.look(self._tenant, listed, self._deadline) for listed in batch]
+        for findings in await _together(looks):
             async for finding in self._judge(findings):
                 yield finding
         for progress in self._progress():

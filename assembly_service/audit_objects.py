@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from assembly_service.audit_findings import AuditKind, Finding
 from assembly_service.claims import Claims, is_of
+from assembly_service.events import Events
 from sealane.domain.claims import Standing
 from sealane.domain.errors import BadRecord
 from sealane.domain.ids import Tenant
@@ -18,8 +19,9 @@ LOOKS = 3
 class ObjectAudit:
     """Looks at single objects."""
 
-    def __init__(self, *, claims: Claims) -> None:
+    def __init__(self, *, claims: Claims, events: Events) -> None:
         self._claims = claims
+        self._events = events
 
     async def look(self, tenant: Tenant, listed: ListedObject, deadline: Deadline) -> list[Finding]:
         """What does not fit, however young. Raises the port's errors; what can't be read is a finding."""
@@ -32,7 +34,8 @@ class ObjectAudit:
                 head = await self._claims.object(tenant, chosen[1], deadline)
                 if head is None or await self._accounted(tenant, chosen[1], head, deadline):
                     return []
-        except BadRecord:
+        except BadRecord as error:
+            self._events.note("a record can't be read", tenant=tenant, key=listed.key, detail=error.private)
             text = "A claim of this key, or the session that it names, can't be read (see the log)."
             return [Finding.of(AuditKind.BAD_RECORD, text, [listed])]
         text = "An object at a chosen key that no generation of the key accounts for: sealane never removes it."

@@ -116,7 +116,7 @@ class Explainer:
                 break
             stored = await self._key_claims.claim(tenant, key, listed.number, deadline)
             if stored is not None and stored.record.session_id == record.session_id:
-                text = f"Generation {listed.number} of the key was claimed."
+                text = f"Generation {listed.number} of {key!r} was claimed."
                 yield Event("claimed", text, listed.written, {"generation": str(listed.number), "object_key": key})
                 break
         done = found.done.record if found.done else None
@@ -200,7 +200,8 @@ def _created(session: Stored[SessionRecord]) -> Event:
         text = f"A tombstone was made, to delete generation {record.tombstone} of {record.chosen_key!r}."
         return Event("created", text, session.last_modified, fields | {"tombstone": str(record.tombstone)})
     size = "an object of unknown size" if record.size is None else f"{record.size} bytes"
-    text = f"Created for {record.filename!r}: {size} in chunks of {record.chunk_size}, ttl {record.ttl} s."
+    at = f", to be at {record.chosen_key!r}" if record.chosen_key else ""
+    text = f"Created for {record.filename!r}{at}: {size} in chunks of {record.chunk_size}, ttl {record.ttl} s."
     return Event("created", text, session.last_modified, fields)
 
 
@@ -220,6 +221,11 @@ def _outcome(found: Snapshot) -> Iterator[Event]:
     if found.deleted is not None:
         text = "Deleted: by request, or because a later generation replaced it."
         yield Event("deleted", text, found.deleted.last_modified)
+
+
+def _held_by(decision: Decision) -> str:
+    answer = decision.answer
+    return "" if answer is None else f", as generation {answer.generation}, of session {answer.session_id}"
 
 
 def _decided(stored: Stored[Decision]) -> Event:
@@ -243,6 +249,6 @@ def _decided(stored: Stored[Decision]) -> Event:
         Outcome.COMMIT: "Decided: COMMIT. From here on nothing can stop it.",
         Outcome.ABORT: "Decided: ABORT, by a caller.",
         Outcome.EXPIRE: "Decided: EXPIRE, by the sweeper: older than ttl and grace.",
-        Outcome.DUPLICATE: "Decided: DUPLICATE. The key held the same bytes already.",
+        Outcome.DUPLICATE: f"Decided: DUPLICATE. The key held the same bytes already{_held_by(decision)}.",
     }[decision.outcome]
     return Event("decided", text, stored.last_modified, fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,18 +20,19 @@ if TYPE_CHECKING:
     from sealane.client import SessionEvent
 
 _LOG = click.Path(exists=True, dir_okay=False, path_type=Path)
+_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @click.command(name="explain")
 @click.argument("session")
 @click.option("--logs", "named", multiple=True, type=_LOG, metavar="FILE…", help="Logs of the services, to merge in.")
-@click.argument("more", nargs=-1, type=_LOG, metavar="")
+@click.argument("more", nargs=-1, metavar="")
 @endpoint_options
 @timeout_option
 def command(
     session: str,
     named: tuple[Path, ...],
-    more: tuple[Path, ...],
+    more: tuple[str, ...],
     ingest: str | None,
     assembly: str | None,
     as_json: bool,
@@ -43,9 +45,10 @@ def command(
     services' clocks, the others the store's. Lines that are none of a service's are skipped and counted.
     """
     output = Output(as_json=as_json)
-    logs = (*named, *more)
     if more and not named:
         raise click.UsageError(f"{more[0]}: log files come behind --logs.")
+    session, files = told_apart(session, more)
+    logs = (*named, *(_LOG.convert(file, None, None) for file in files))
     events = asyncio.run(_explain(session, ingest, assembly, timeout))
     found = service_logs.search(logs, session) if logs else Found()
     history = merged(events, found.lines)
@@ -59,6 +62,15 @@ def command(
             f"{len(logs)} log file{'' if len(logs) == 1 else 's'}: {len(found.lines):,} lines of this session, "
             f"{found.others:,} of others, {found.unknown:,} not understood"
         )
+
+
+def told_apart(session: str, more: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """SESSION and the log files, also where it comes behind them: `--logs *.log SESSION`."""
+    words = [session, *more]
+    ids = [word for word in words if _ID.fullmatch(word)]
+    chosen = ids[0] if len(ids) == 1 else session
+    words.remove(chosen)
+    return chosen, words
 
 
 def merged(events: Sequence[SessionEvent], lines: Sequence[LogLine]) -> list[SessionEvent | LogLine]:

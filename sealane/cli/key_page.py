@@ -9,6 +9,7 @@ from sealane.cli import text
 from sealane.domain.states import SessionState
 
 if TYPE_CHECKING:
+    from sealane.client import KeyState
     from sealane.domain.views import KeyHolder
 
 _STATES = {
@@ -44,3 +45,13 @@ def vacancy(cooling_until: datetime | None, now: datetime) -> str:
     if cooling_until is None or cooling_until <= now:
         return "vacant: no object is there"
     return f"vacant, and resting until {text.moment(cooling_until)} ({text.distance(cooling_until, now)})"
+
+
+def after_removal(state: KeyState, now: datetime) -> str:
+    """What a key has whose holder was just removed."""
+    key, holder = text.printable(state.object_key), state.holder
+    if holder is None:
+        return f"{key}: {vacancy(state.cooling_until, now)}"
+    if holder.foreign:
+        return f"{key}: an object that sealane did not write is there, and stays"
+    return f"{key}: generation {holder.generation}, of session {holder.session_id}, is there now, and stays"

@@ -35,7 +35,7 @@ class Output:
 
     def rows(self, rows: Iterable[tuple[str, str]]) -> None:
         """The result as names and values, one a line, values aligned. Rows without a value are left out."""
-        shown = [(name, value) for name, value in rows if value]
+        shown = [(name, text.printable(value)) for name, value in rows if value]
         width = max((len(name) for name, _ in shown), default=0)
         for name, value in shown:
             print(f"{name:<{width}}  {value}")
@@ -66,8 +66,8 @@ class Output:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell, plain text: to read, and to cut and sort."""
-    cells = [list(headings), *(list(row) for row in rows)]
+    """Columns as wide as their widest cell, a line each, plain text: to read, and to cut and sort."""
+    cells = [list(headings), *([text.printable(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     return "\n".join(
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells

@@ -171,7 +171,7 @@ def _with_session(failure: CommandFailed, upload: Upload) -> CommandFailed:
 def _conflict(error: GenerationMismatch, upload: Upload) -> CommandFailed:
     """Who holds the key, and each of the ways on."""
     failure, holder = from_sealane(error), error.holder
-    again = _without(_words(upload), "--if-generation", "--overwrite")
+    again = _without(_words(upload), "--overwrite", valued="--if-generation")
     if holder is None:
         hints = [f"Nothing is there (any more). To create it:  {shlex.join(again)}"]
     elif holder.foreign:
@@ -216,7 +216,7 @@ def _show(upload: Upload, result: UploadResult) -> None:
 
 
 def _how_to_resume(upload: Upload) -> str:
-    words = _words(upload)
+    words = _without(_words(upload), "--no-resume")  # which would start anew
     if upload.piped and not _is_regular("/dev/stdin"):
         gone = f"; `sealane abort {upload.session_id}` removes what has arrived" if upload.session_id else ""
         return f"Bytes from a pipe come only once: start again{gone}."
@@ -230,12 +230,12 @@ def _words(upload: Upload) -> list[str]:
     return ["sealane", *(click.get_current_context().find_root().obj or ["put", upload.file])]
 
 
-def _without(words: list[str], valued: str, flag: str) -> list[str]:
-    """``words`` without the option ``valued`` and its value, and without ``flag``."""
+def _without(words: list[str], flag: str, *, valued: str = "") -> list[str]:
+    """``words`` without ``flag``, and without the option ``valued`` and its value."""
     kept: list[str] = []
     skip = False
     for word in words:
-        if not skip and word not in (valued, flag) and not word.startswith(f"{valued}="):
+        if not skip and word not in (valued, flag) and not (valued and word.startswith(f"{valued}=")):
             kept.append(word)
         skip = word == valued
     return kept

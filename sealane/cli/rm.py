@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +18,7 @@ from sealane.cli.failures import CommandFailed
 from sealane.cli.output import Output, table
 
 if TYPE_CHECKING:
-    from sealane.client import DeletedSession
+    from sealane.client import DeletedSession, KeyState
 
 _LOOK_SECONDS = 10.0
 
@@ -56,12 +58,13 @@ def command(
     A session in progress is given up, and removed at once. The answer comes when the store confirms that nothing is
     left. On a terminal you are asked first. Repeating it is fine: exit code 3 then says that there is nothing.
 
-    At a chosen key the generation goes up by one, and the key rests for an hour before it can be used again.
+    At a chosen key the generation goes up by one, and the key rests for an hour before it can be used again. With
+    --key the answer says what is there now: somebody may have replaced the object meanwhile, and theirs stays.
     """
     from sealane.cli import shapes
 
     if (session is None) == (key is None):
-        raise click.UsageError("Name a SESSION or a --key.")
+        raise click.UsageError("Name a SESSION or a --key" + ("." if session is None else ", not both."))
     output = Output(as_json=as_json)
     ask = not yes and not as_json and sys.stdin.isatty() and sys.stderr.isatty()
     target = _Target(session or "", session or "")
@@ -71,14 +74,16 @@ def command(
         raise CommandFailed(
             "nothing was removed", reason="NOT_CONFIRMED", code="CANCELLED", exit_code=ExitCode.INTERRUPTED
         )
-    deleted = asyncio.run(_delete(target.session_id, ingest, assembly, timeout))
+    deleted, left = asyncio.run(_delete(target.session_id, key, ingest, assembly, timeout))
     if as_json:
-        output.document(shapes.deleted(deleted))
+        output.document(shapes.deleted(deleted) | ({} if left is None else {"key": shapes.key(left)}))
         return
     if deleted.removed:
         rows = [(each.kind, f"{each.count:,}", text.size(each.bytes)) for each in deleted.removed]
         output.line(table(("REMOVED", "COUNT", "BYTES"), rows))
     output.line(f"{deleted.session_id} {deleted.state.value}; nothing of it is left")
+    if left is not None:
+        output.line(key_page.after_removal(left, datetime.now(UTC)))
 
 
 async def _look(
@@ -111,6 +116,16 @@ async def _look(
     return _Target(holder.session_id, f"{key} (generation {holder.generation}, {text.exact_size(holder.size)})")
 
 
-async def _delete(session: str, ingest: str | None, assembly: str | None, timeout: float) -> DeletedSession:
+async def _delete(
+    session: str, key: str | None, ingest: str | None, assembly: str | None, timeout: float
+) -> tuple[DeletedSession, KeyState | None]:
+    """What was removed; and who has the key now, if that is what was named, and it can be had."""
+    from sealane.client import SealaneError
+
     async with connect(ingest, assembly, timeout=timeout, patience=timeout) as client:
-        return await client.delete_session(session, timeout=timeout)
+        deleted = await client.delete_session(session, timeout=timeout)
+        left = None
+        if key is not None:
+            with contextlib.suppress(SealaneError, CommandFailed):  # it is removed, whatever comes of this look
+                left = await client.get_key(key, timeout=min(timeout, _LOOK_SECONDS))
+        return deleted, left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +11,8 @@ from sealane.domain.chunks import ChunkRange
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 BAR_CELLS = 40
 FULL, PARTIAL, EMPTY = "█", "▒", "░"
+_ACTS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal would act upon, or show in another order: control characters, line separators, bidi marks."""
 _ASCII = str.maketrans(f"{FULL}{PARTIAL}{EMPTY}", "#+.")
 
 
@@ -21,6 +24,11 @@ def size(count: float) -> str:
             break
         value /= 1024
     return f"{int(count)} B" if unit == "B" else f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
+
+
+def printable(value: str) -> str:
+    """In one line, as it stands: a key in the bucket, or a line of a log, may be anybody's, and is no command here."""
+    return _ACTS.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode("ascii"), value)
 
 
 def exact_size(count: int) -> str:

@@ -101,6 +101,7 @@ async def audit(
             connections.assembly.AuditStore, request, seconds=AUDIT_SECONDS, stall_seconds=AUDIT_STALL_SECONDS
         )
     ) as messages:
+        summary: AuditSummary | None = None
         async for message in messages:
             match message.WhichOneof("message"):
                 case "finding":
@@ -108,9 +109,10 @@ async def audit(
                 case "progress" if progress is not None:
                     progress(message.progress.keys, message.progress.sessions)
                 case "summary":
-                    yield _summary(message.summary)
-                    return
-    raise PeerUnavailable("The audit ended before its summary.", retry_after=0.0)
+                    summary = _summary(message.summary)
+    if summary is None:
+        raise PeerUnavailable("The audit ended before its summary.", retry_after=0.0)
+    yield summary  # behind the end of the stream: who leaves before it is logged as one who gave up
 
 
 def _finding(value: pb.AuditFinding) -> AuditFinding:

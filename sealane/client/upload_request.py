@@ -32,6 +32,8 @@ class UploadRequest:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        if self.object_key == "":  # a variable that was never set: silently, the object would be found at no key
+            raise InvalidObjectKey("object_key must not be empty.", field="object_key")
         if not self.object_key and (self.overwrite or self.if_generation_match is not None):
             raise InvalidRequest("if_generation_match and overwrite are of a key: name one.", field="object_key")
         if self.overwrite and self.if_generation_match is not None:

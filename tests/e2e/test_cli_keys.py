@@ -123,7 +123,7 @@ def test_an_object_of_somebody_else_is_a_conflict_and_stays(cluster: Cluster, se
 
 def test_a_key_that_may_not_be_is_exit_2(sealane: Commands, tmp_path: Path) -> None:
     file = write_content(tmp_path / "a.bin", 10).path
-    for words in (("put", file, "--key", "by-session/x", "--overwrite"), ("key", "/a")):
+    for words in (("put", file, "--key", "by-session/x", "--overwrite"), ("put", file, "--key", ""), ("key", "/a")):
         asked = sealane(*words, "--json")
         assert (asked.code, asked.error["reason"]) == (2, "INVALID_OBJECT_KEY"), words
 
@@ -171,6 +171,7 @@ def test_rm_at_a_chosen_key_empties_it_and_the_key_rests_for_an_hour(
     assert get(cluster, f"default/{key}")[0] == 404
 
     resting = sealane("key", key, "--json").document
+    assert removed.document["key"] == resting
     assert (resting["generation"], resting["holder"]) == (0, None)
     assert resting["cooling_until"] is not None
     assert "resting until" in sealane("key", key).out

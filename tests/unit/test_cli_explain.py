@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sealane.cli import service_logs
-from sealane.cli.explain import merged
+from sealane.cli.explain import merged, told_apart
 from sealane.cli.service_logs import LogLine, search
 from sealane.client import SessionEvent
 
@@ -121,3 +121,11 @@ def test_lines_come_between_events_and_the_stores_order_is_kept() -> None:
         "done",
     ]
     assert merged([], []) == []
+
+
+def test_the_session_may_come_behind_the_logs() -> None:
+    """`--logs *.log SESSION`: the shell has made many words of one."""
+    assert told_apart(ID, ["b.log", "c.log"]) == (ID, ["b.log", "c.log"])
+    assert told_apart("b.log", ["c.log", ID]) == (ID, ["b.log", "c.log"])
+    assert told_apart("nope", ["b.log"]) == ("nope", ["b.log"])
+    assert told_apart(ID, [OTHER]) == (ID, [OTHER])

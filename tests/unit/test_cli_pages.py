@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import click
 import pytest
 
 from sealane.cli import audit, key_page, put, shapes
 from sealane.cli.exit_codes import ExitCode
 from sealane.cli.failures import from_sealane, report
 from sealane.cli.output import Output
-from sealane.client import AuditCount, AuditFinding, AuditKind, AuditSummary, KeyHolder, SessionState, errors
+from sealane.cli.put_progress import Upload
+from sealane.client import (
+    AuditCount,
+    AuditFinding,
+    AuditKind,
+    AuditSummary,
+    KeyHolder,
+    KeyState,
+    SessionState,
+    errors,
+)
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ID = "0123456789abcdef" * 2
@@ -86,7 +98,39 @@ def test_a_resting_key_is_not_now_and_says_how_long() -> None:
 def test_the_proposed_command_is_the_one_that_was_given_with_another_precondition(
     words: list[str], kept: list[str]
 ) -> None:
-    assert put._without(words, "--if-generation", "--overwrite") == kept
+    assert put._without(words, "--overwrite", valued="--if-generation") == kept
+
+
+def test_the_proposed_way_to_resume_is_not_the_one_that_starts_anew() -> None:
+    """--no-resume again would send everything again, and leave what has arrived behind."""
+    upload = Upload("f", Output(), progress_records=False, resumable=True, options={}, session_id=ID)
+    with click.Context(click.Command("sealane"), obj=["put", "f", "--no-resume", "--key", "k"]):
+        assert put._how_to_resume(upload) == "What has arrived stays. Resume with:  sealane put f --key k"
+
+
+def test_who_removed_by_key_is_told_what_the_key_has_now() -> None:
+    def left(holder: KeyHolder | None, cooling: datetime | None = None) -> str:
+        return key_page.after_removal(KeyState("a/b", holder.generation if holder else 0, holder, cooling), NOW)
+
+    assert left(None, NOW + timedelta(hours=1)).startswith("a/b: vacant, and resting until 2030-01-01 13:00:00 UTC")
+    assert left(HOLDER) == f"a/b: generation 3, of session {ID}, is there now, and stays"
+    assert "did not write" in left(FOREIGN)
+
+
+def test_a_key_whose_deletion_is_not_finished_says_so() -> None:
+    going = KeyHolder("a/b", 3, ID, SessionState.DELETED, 1, bytes(32), NOW)
+    assert "removal is decided" in dict(key_page.holder_rows(going))["state"]
+
+
+def test_a_key_of_somebody_elses_is_no_command_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Others may write to the bucket, and an audit shows their keys: they stay in their line and their colour."""
+    odd = replace(GHOST, key="default/\x1b[2J\x07\nsealane: all is well\u202e")
+    audit._show(Output(), [odd], FOUND)
+    said = capsys.readouterr().out
+    assert r"default/\x1b[2J\x07\nsealane: all is well\u202e" in said
+    Output().rows([("key", "a\x1b]0;title\x07")])
+    said += capsys.readouterr().out
+    assert not [character for character in said if character != "\n" and not character.isprintable()]
 
 
 def test_an_audit_groups_findings_by_kind_with_counts_bytes_and_ages(capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,8 @@ def test_a_precondition_needs_a_key_and_is_one_thing() -> None:
     for values in ({"overwrite": True}, {"if_generation_match": 0}, {"object_key": "", "overwrite": True}):
         with pytest.raises(errors.InvalidRequest):
             replace(PLAIN, **values)
+    with pytest.raises(errors.InvalidObjectKey):  # a variable that was never set is no wish for a key of its own
+        replace(PLAIN, object_key="")
     with pytest.raises(errors.InvalidRequest):
         replace(PLAIN, object_key="k", overwrite=True, if_generation_match=1)
 

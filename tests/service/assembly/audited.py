@@ -47,6 +47,23 @@ async def every_state(world: World) -> dict[str, Session]:
 STATES = ("open", "committed", "aborted", "committing", "deleted", "swept")
 
 
+async def forged_claims(world: World) -> set[str]:
+    """Records that stop a key, and that no session names: the newest of its log, one of another log, a name."""
+    sound = await world.session(content_of(CHUNK, 28), object_key="logs/sound")
+    await world.replica().commit(sound)
+    body = b"".join(world.bucket.object(keys.claim(TENANT, "logs/sound", 1)).read())
+    forged = {
+        keys.claim(TENANT, "logs/newest", 2): b'{"version": 7}',
+        keys.claim(TENANT, "logs/copied", 1): body,
+        keys.claim(TENANT, "logs/renumbered", 2): body.replace(b'"logs/sound"', b'"logs/renumbered"'),
+        keys.claim(TENANT, "logs/folder", 0): b"not json",
+    }
+    for key, value in forged.items():
+        await world.plain.put(key, value, timeout=30)
+    await world.plain.put(keys.claim(TENANT, "logs/newest", 1), body, timeout=30)  # not the newest: not read
+    return set(forged)
+
+
 async def ghosts(world: World) -> dict[AuditKind, set[str]]:
     """One of each, put straight into the bucket; answers the keys that must be named."""
     expected: dict[AuditKind, set[str]] = {}
@@ -95,6 +112,7 @@ async def ghosts(world: World) -> dict[AuditKind, set[str]]:
     expected[AuditKind.BAD_RECORD] = {
         keys.session_prefix(TENANT, forged.id),
         keys.receipts_prefix(TENANT, bad_receipt.id) + "00000001.x",
+        *await forged_claims(world),
     }
 
     unknown = {

@@ -221,6 +221,7 @@ def test_at_a_chosen_key_the_claim_and_the_generation_that_came_after_are_told()
         assert names(events)[-5:] == ["decided", "committed", "replaced", "object", "next"]
         told = {event.event: event for event in events}
         assert told["claimed"].fields == {"generation": "1", "object_key": "a/key"}
+        assert all("'a/key'" in told[event].text for event in ("created", "claimed"))
         assert told["replaced"].fields == {"generation": "2", "session_id": new.id}
         assert told["object"].fields["ours"] == "false"
         assert told["replaced"].time is not None
@@ -228,6 +229,10 @@ def test_at_a_chosen_key_the_claim_and_the_generation_that_came_after_are_told()
         waiting = await world.session(content_of(CHUNK, 3), object_key="a/key", precondition=ANY)
         await world.claim(waiting, 3)
         assert "claimed" in names(await explain(world.replica(), waiting))
+        same = await world.session(content_of(CHUNK, 3), object_key="a/key", precondition=ANY)
+        await world.replica().commit(same)
+        (decided,) = [event for event in await explain(world.replica(), same) if event.event == "decided"]
+        assert decided.text.endswith(f"already, as generation 3, of session {waiting.id}.")
 
     run(main())
 

@@ -211,6 +211,13 @@ async def test_an_audit_yields_findings_and_at_last_their_sum() -> None:
     assert (request.min_age.seconds, request.repair) == (90, True)
 
 
+async def test_an_audits_sum_is_told_behind_the_end_of_its_stream() -> None:
+    """Who leaves before the end cancels the call, and each audit would be logged as one that was given up."""
+    async with client_of(AuditStore=[SUMMARY, FINDING]) as (_, client):
+        finding, summary = [each async for each in client.audit()]
+    assert (type(finding), type(summary)) == (AuditFinding, AuditSummary)
+
+
 async def test_an_audit_that_ends_without_its_sum_is_no_clean_one() -> None:
     async with client_of(AuditStore=[]) as (_, client):
         with pytest.raises(errors.PeerUnavailable, match="before its summary"):
