@@ -21,6 +21,7 @@ class AuditKind(StrEnum):
     SESSION_OVERDUE = "SESSION_OVERDUE"
     BAD_RECORD = "BAD_RECORD"
     UNKNOWN_KEY = "UNKNOWN_KEY"
+    UPLOAD_MISSING = "UPLOAD_MISSING"
 
 
 @dataclass(frozen=True, slots=True)

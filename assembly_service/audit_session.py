@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from assembly_service.audit_findings import AuditKind, Finding
 from assembly_service.audit_walk import Heap, SessionInStore
 from assembly_service.claims import Claims
+from assembly_service.confirmed import upload_exists
 from assembly_service.events import Events
 from assembly_service.retention import Retention
 from assembly_service.standing import read_session_last
@@ -117,6 +118,8 @@ class SessionAudit:
                 )
         if state is SessionState.COMMITTED and found.done is not None and isinstance(found.done.record, DoneRecord):
             findings += [finding async for finding in self._committed(tenant, record, found.done.record, deadline)]
+        if state is SessionState.OPEN:
+            findings += await self._open(tenant, record, listed, deadline)
         due = self._due(found)
         if due is not None and self._store.now() > due + min_age:
             written = (found.deleted or found.done or found.decision or found.session).last_modified
@@ -124,6 +127,26 @@ class SessionAudit:
             prefix = keys.session_prefix(tenant, listed.session)
             findings.append(Finding(AuditKind.SESSION_OVERDUE, text, written, listed.session, prefix))
         return findings
+
+    async def _open(
+        self, tenant: Tenant, record: SessionRecord, listed: SessionInStore, deadline: Deadline
+    ) -> list[Finding]:
+        """What has arrived is in the upload that multipart.json names, and has gone with it: a lifecycle rule of the
+        bucket that ends uploads, say. The client is told at its next chunk or commit, hours later perhaps."""
+        session = listed.session
+        multipart = await self._records.multipart(tenant, session, deadline)
+        newest = multipart.last_modified if multipart else listed.receipts.newest
+        if newest is None:
+            return []
+        if multipart is not None and await upload_exists(self._store, record.key, multipart.record.upload_id, deadline):
+            return []
+        # Decided since? The upload goes behind a decision, and multipart.json with it.
+        again = await read_session_last(self._records, tenant, session, deadline)
+        if again.records.state is not SessionState.OPEN:
+            return []
+        text = "The store does not have the upload of an open session any more: what had arrived is lost."
+        count = max(1, listed.receipts.count)
+        return [Finding(AuditKind.UPLOAD_MISSING, text, newest, session, record.key, count)]
 
     def _due(self, found: Snapshot) -> datetime | None:
         """When the sweeper should have taken the session further; None if it may stay as it is for ever."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 
 from assembly_service.claims import Claims
+from assembly_service.confirmed import upload_exists
 from assembly_service.explain_receipts import Event, tell
 from assembly_service.retention import Retention
 from assembly_service.verify import ReceiptsClient
@@ -16,7 +17,7 @@ from sealane.domain.claims import may_be_own
 from sealane.domain.decision import Decision, Outcome
 from sealane.domain.errors import DeadlineExceeded, InternalError, RetryLater, SessionNotFound
 from sealane.domain.ids import SessionId, Tenant
-from sealane.domain.records import DoneRecord, LostRecord, SessionRecord
+from sealane.domain.records import DoneRecord, LostRecord, MultipartRecord, SessionRecord
 from sealane.domain.states import SessionState
 from sealane.store import keys
 from sealane.store.deadline import Deadline
@@ -62,6 +63,13 @@ class Explainer:
         if multipart is not None:
             text = "The multipart upload was started: the first chunk was on its way."
             events.append(Event("upload_started", text, multipart.last_modified))
+            if found.records.state is SessionState.OPEN and await self._upload_is_gone(
+                tenant, record, multipart, deadline
+            ):
+                text = (
+                    "The store does not have that upload any more: what had arrived is lost. Upload in a new session."
+                )
+                events.append(Event("upload_missing", text))
         receipts = [event async for event in self._chunks(tenant, session, deadline)]
         events += receipts
         events += [event async for event in self._claim(tenant, found, deadline)]
@@ -82,6 +90,14 @@ class Explainer:
             return [*history, self._next(found, text, later.time + self._retention.outcome)]
         has_receipts = any(event.event.startswith("chunks") for event in receipts)
         return [*history, self._next(found, *self._coming(record, found, has_receipts=has_receipts))]
+
+    async def _upload_is_gone(
+        self, tenant: Tenant, record: SessionRecord, multipart: Stored[MultipartRecord], deadline: Deadline
+    ) -> bool:
+        """Of an open session: it goes behind a decision, so that is looked for once more."""
+        if await upload_exists(self._store, record.key, multipart.record.upload_id, deadline):
+            return False
+        return await self._records.decision(tenant, SessionId(record.session_id), deadline) is None
 
     async def _chunks(self, tenant: Tenant, session: SessionId, deadline: Deadline) -> AsyncIterator[Event]:
         try:

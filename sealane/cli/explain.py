@@ -18,6 +18,7 @@ from sealane.cli.service_logs import Found, LogLine
 
 if TYPE_CHECKING:
     from sealane.client import SessionEvent
+    from sealane.client.errors import SessionNotFound
 
 _LOG = click.Path(exists=True, dir_okay=False, path_type=Path)
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -42,26 +43,43 @@ def command(
 
     With --logs (JSON lines, any number of files: `--logs *.log`), the lines of the services that are about this
     session come between them, with the ids under which the store's own logs know its requests. Those lines have the
-    services' clocks, the others the store's. Lines that are none of a service's are skipped and counted.
+    services' clocks, the others the store's. Lines that are none of a service's are skipped and counted. Of a session
+    that was removed, or purged, the logs alone tell.
     """
     output = Output(as_json=as_json)
     if more and not named:
         raise click.UsageError(f"{more[0]}: log files come behind --logs.")
     session, files = told_apart(session, more)
     logs = (*named, *(_LOG.convert(file, None, None) for file in files))
-    events = asyncio.run(_explain(session, ingest, assembly, timeout))
+    events, missing = asyncio.run(_explain(session, ingest, assembly, timeout))
     found = service_logs.search(logs, session) if logs else Found()
+    if missing is not None and not told(found.lines):
+        raise missing
     history = merged(events, found.lines)
     if as_json:
         counts = {"files": len(logs), "lines": len(found.lines), "others": found.others, "unknown": found.unknown}
-        output.document({"session_id": session, "history": [_shape(each) for each in history], "logs": counts})
+        output.document(
+            {
+                "session_id": session,
+                "in_store": missing is None,
+                "history": [_shape(each) for each in history],
+                "logs": counts,
+            }
+        )
         return
     output.line(table(("TIME (UTC)", "WHO", "WHAT"), (_row(each) for each in history)))
+    if missing is not None:
+        output.note("The store has nothing of this session (any more): this is what the logs alone tell.")
     if logs:
         output.note(
             f"{len(logs)} log file{'' if len(logs) == 1 else 's'}: {len(found.lines):,} lines of this session, "
             f"{found.others:,} of others, {found.unknown:,} not understood"
         )
+
+
+def told(lines: Sequence[LogLine]) -> bool:
+    """Whether they tell of a session that there was, and not of questions about it alone, such as this command's."""
+    return any(line.fields.get("code") == "OK" if line.event == "rpc" else line.event != "store" for line in lines)
 
 
 def told_apart(session: str, more: Sequence[str]) -> tuple[str, Sequence[str]]:
@@ -121,6 +139,14 @@ def _shape(each: SessionEvent | LogLine) -> dict[str, Any]:
     }
 
 
-async def _explain(session: str, ingest: str | None, assembly: str | None, timeout: float) -> Sequence[SessionEvent]:
+async def _explain(
+    session: str, ingest: str | None, assembly: str | None, timeout: float
+) -> tuple[Sequence[SessionEvent], SessionNotFound | None]:
+    """The store's history; or that it has none, which is no failure while logs may have one."""
+    from sealane.client.errors import SessionNotFound
+
     async with connect(ingest, assembly, timeout=timeout, patience=timeout) as client:
-        return await client.explain_session(session)
+        try:
+            return await client.explain_session(session), None
+        except SessionNotFound as error:
+            return [], error

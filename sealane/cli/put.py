@@ -19,6 +19,7 @@ from sealane.cli.failures import CommandFailed, from_sealane
 from sealane.cli.meter import meter
 from sealane.cli.output import Output
 from sealane.cli.put_progress import Reporter, Upload, log_to
+from sealane.domain.errors import Reason
 
 if TYPE_CHECKING:
     from sealane.client import UploadResult, UploadSource
@@ -154,7 +155,10 @@ async def _put(upload: Upload, ingest: str | None, assembly: str | None, patienc
         _with_session(failure, upload)
         raise
     except SealaneError as error:
-        raise _with_session(from_sealane(error), upload) from error
+        said = _with_session(from_sealane(error), upload)
+        if error.reason is Reason.SESSION_NOT_FOUND and upload.resumable:
+            said.hint = "It was removed while it was sent. The same command starts a new one."
+        raise said from error
     except ValueError as error:  # a size that is not the source's, as the SDK says it
         raise click.UsageError(str(error)) from None
 

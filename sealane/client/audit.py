@@ -30,6 +30,7 @@ class AuditKind(StrEnum):
     SESSION_OVERDUE = "SESSION_OVERDUE"
     BAD_RECORD = "BAD_RECORD"
     UNKNOWN_KEY = "UNKNOWN_KEY"
+    UPLOAD_MISSING = "UPLOAD_MISSING"
     OTHER = "OTHER"
     """Of a server newer than this client; the finding's text says what it is."""
 

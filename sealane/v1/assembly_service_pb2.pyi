@@ -23,6 +23,7 @@ class AuditKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUDIT_KIND_SESSION_OVERDUE: _ClassVar[AuditKind]
     AUDIT_KIND_BAD_RECORD: _ClassVar[AuditKind]
     AUDIT_KIND_UNKNOWN_KEY: _ClassVar[AuditKind]
+    AUDIT_KIND_UPLOAD_MISSING: _ClassVar[AuditKind]
 AUDIT_KIND_UNSPECIFIED: AuditKind
 AUDIT_KIND_OBJECT_MISSING: AuditKind
 AUDIT_KIND_OBJECT_WITHOUT_RECORDS: AuditKind
@@ -32,6 +33,7 @@ AUDIT_KIND_UPLOAD_WITHOUT_SESSION: AuditKind
 AUDIT_KIND_SESSION_OVERDUE: AuditKind
 AUDIT_KIND_BAD_RECORD: AuditKind
 AUDIT_KIND_UNKNOWN_KEY: AuditKind
+AUDIT_KIND_UPLOAD_MISSING: AuditKind
 
 class VerifySessionRequest(_message.Message):
     __slots__ = ("session_id", "chunk_count", "size", "blake3")

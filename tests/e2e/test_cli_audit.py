@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_process import Commands
+from cli_process import Commands, write_content
 
 from sealane.dev.cluster import Cluster
 from sealane.dev.signed_http import signed_request
@@ -100,4 +100,23 @@ def test_explain_tells_a_sessions_life_with_the_services_own_lines_between(
     assert "of others" in for_people.err
     only_store = sealane("explain", session)
     assert "CommitSession" not in only_store.out
+    assert document["in_store"] is True
     assert sealane("explain", "0123456789abcdef" * 2, "--json").error["reason"] == "SESSION_NOT_FOUND"
+
+
+def test_of_a_session_that_was_removed_the_logs_alone_tell(cluster: Cluster, sealane: Commands, tmp_path: Path) -> None:
+    """At three in the morning: who removed it, and when? An id that nobody ever had stays unknown."""
+    file = write_content(tmp_path / "a.bin", 100).path
+    session = sealane("put", file, "--json").document["session_id"]
+    assert sealane("rm", session).code == 0
+    logs = [service.log_path for service in cluster.services]
+    assert sealane("explain", session, "--json").error["reason"] == "SESSION_NOT_FOUND"
+    told = sealane("explain", "--json", "--logs", *logs, session)
+    assert told.code == 0, told.err
+    assert told.document["in_store"] is False
+    methods = [each["fields"].get("method", "") for each in told.document["history"]]
+    assert [method for method in methods if method.endswith(("/CommitSession", "/DeleteSession"))]
+    assert "logs alone" in sealane("explain", session, "--logs", *logs).err
+    never = "0123456789abcdef" * 2
+    for _ in range(2):  # the second finds the first in the logs
+        assert sealane("explain", never, "--json", "--logs", *logs).error["reason"] == "SESSION_NOT_FOUND"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sealane.cli import service_logs
-from sealane.cli.explain import merged, told_apart
+from sealane.cli.explain import merged, told, told_apart
 from sealane.cli.service_logs import LogLine, search
 from sealane.client import SessionEvent
 
@@ -121,6 +121,14 @@ def test_lines_come_between_events_and_the_stores_order_is_kept() -> None:
         "done",
     ]
     assert merged([], []) == []
+
+
+def test_logs_that_know_a_session_from_questions_alone_tell_nothing_of_it(tmp_path: Path) -> None:
+    """A wrong id stays "no such session", though the services log who asked for it."""
+    asked = [line(1, code="NOT_FOUND", session_id=ID), line(2, "store", status=404, session_id=ID)]
+    assert not told(search([write(tmp_path / "1", *asked)], ID).lines)
+    for more in (line(3, code="OK", session_id=ID), line(3, "records purged", session_id=ID)):
+        assert told(search([write(tmp_path / "2", *asked, more)], ID).lines)
 
 
 def test_the_session_may_come_behind_the_logs() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +14,7 @@ import pytest
 
 from sealane.cli import audit, key_page, put, shapes
 from sealane.cli.exit_codes import ExitCode
-from sealane.cli.failures import from_sealane, report
+from sealane.cli.failures import CommandFailed, from_sealane, report
 from sealane.cli.output import Output
 from sealane.cli.put_progress import Upload
 from sealane.client import (
@@ -106,6 +109,22 @@ def test_the_proposed_way_to_resume_is_not_the_one_that_starts_anew() -> None:
     upload = Upload("f", Output(), progress_records=False, resumable=True, options={}, session_id=ID)
     with click.Context(click.Command("sealane"), obj=["put", "f", "--no-resume", "--key", "k"]):
         assert put._how_to_resume(upload) == "What has arrived stays. Resume with:  sealane put f --key k"
+
+
+def test_an_upload_whose_session_was_removed_is_told_that_the_same_command_starts_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @asynccontextmanager
+    async def removed(*_: object, **__: object) -> AsyncIterator[None]:
+        raise errors.SessionNotFound
+        yield
+
+    monkeypatch.setattr(put, "connect", removed)
+    upload = Upload("f", Output(), progress_records=False, resumable=True, options={"name": None}, session_id=ID)
+    with pytest.raises(CommandFailed) as caught:
+        asyncio.run(put._put(upload, None, None, 1.0))
+    assert "starts a new one" in caught.value.hint
+    assert (caught.value.exit_code, caught.value.data["session_id"]) == (ExitCode.NOT_FOUND, ID)
 
 
 def test_who_removed_by_key_is_told_what_the_key_has_now() -> None:

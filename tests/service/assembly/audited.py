@@ -115,6 +115,12 @@ async def ghosts(world: World) -> dict[AuditKind, set[str]]:
         *await forged_claims(world),
     }
 
+    ended = await world.session(content_of(2 * CHUNK, 29))
+    await store.abort_multipart(ended.record.key, ended.upload_id, timeout=30)
+    unnamed = await world.session(content_of(CHUNK, 30))
+    await store.delete(keys.record(TENANT, unnamed.id, keys.MULTIPART), timeout=30)
+    expected[AuditKind.UPLOAD_MISSING] = {ended.record.key, unnamed.record.key}
+
     unknown = {
         f".sealane/{TENANT}/sessions/not-a-session",
         f".sealane/{TENANT}/sessions/{second.id}/future.json",

@@ -158,9 +158,8 @@ def test_w6_an_upload_at_a_chosen_key_whose_session_has_no_multipart_json_yet_is
 
     async def main() -> None:
         world = World()
-        session = await world.session(content_of(CHUNK))
-        upload = await world.start_upload(session)
-        await world.plain.delete(keys.record(TENANT, session.id, keys.MULTIPART), timeout=30)
+        session = await world.open_session(content_of(CHUNK))
+        _, upload = [await world.start_upload(session) for _ in range(2)]
         await wait(LATER)
         findings, _, _ = await audit(world.replica(), repair=True)
         assert findings == []

@@ -172,6 +172,20 @@ def test_an_object_that_is_missing_or_anothers_is_said_to_be() -> None:
     run(main())
 
 
+def test_an_upload_that_the_store_ended_is_said_to_be_gone_while_the_session_is_open() -> None:
+    async def main() -> None:
+        world = World()
+        session = await world.session()
+        assert "upload_missing" not in names(await explain(world.replica(), session))
+        await world.plain.abort_multipart(session.record.key, session.upload_id, timeout=30)
+        events = names(await explain(world.replica(), session))
+        assert events[:3] == ["created", "upload_started", "upload_missing"]
+        await world.replica().abort(session)
+        assert "upload_missing" not in names(await explain(world.replica(), session))
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     ("failure", "event"),
     [(PeerUnavailable.of("ingest"), "receipts_unavailable"), (BadRecord(private="forged"), "receipts_unreadable")],
