@@ -16,9 +16,12 @@ from sealane.cli.exit_codes import ExitCode
 from sealane.cli.output import Output, table
 
 if TYPE_CHECKING:
-    from sealane.client import AuditCount, AuditFinding, AuditSummary
+    from sealane.client import AuditCount, AuditFinding, AuditSummary, Client
 
 _SAY_EVERY_SECONDS = 5.0
+_PAUSE_SECONDS = 1.0
+_RESTARTS = 20
+"""Of a long walk, while replicas come and go; each of them goes on for --timeout only while nobody answers."""
 
 
 @click.command(name="audit")
@@ -65,26 +68,51 @@ def command(
 async def _audit(
     output: Output, repair: bool, min_age: float | None, ingest: str | None, assembly: str | None, timeout: float
 ) -> tuple[list[AuditFinding], AuditSummary]:
-    from sealane.client import AuditFinding
+    """An audit that is cut off begins anew, for nothing of it has been shown yet; one that has removed something does
+    not: what went would be missing from its sum."""
+    from sealane.client.errors import SealaneError, is_transient
 
-    said = time.monotonic()
+    walk, restarts = _Walk(output), 0
+    async with connect(ingest, assembly, timeout=timeout, patience=timeout) as client:
+        while True:
+            try:
+                return await walk.once(client, repair, min_age)
+            except SealaneError as error:
+                too_late = time.monotonic() + _PAUSE_SECONDS > walk.heard + timeout
+                if too_late or not is_transient(error) or restarts >= _RESTARTS or (repair and walk.findings):
+                    raise
+            restarts += 1
+            await asyncio.sleep(_PAUSE_SECONDS)
 
-    def progress(keys: int, sessions: int) -> None:
-        nonlocal said
-        if time.monotonic() >= said + _SAY_EVERY_SECONDS:
-            said = time.monotonic()
-            output.note(f"{keys:,} keys walked, {sessions:,} sessions looked at")
 
-    findings: list[AuditFinding] = []
-    async with (
-        connect(ingest, assembly, timeout=timeout, patience=timeout) as client,
-        aclosing(client.audit(min_age=min_age, repair=repair, progress=progress)) as found,
-    ):
-        async for each in found:
-            if not isinstance(each, AuditFinding):
-                return findings, each
-            findings.append(each)
-    raise AssertionError("unreachable: an audit ends with its summary or with an error")
+class _Walk:
+    """One audit, and the next one if it was cut off."""
+
+    def __init__(self, output: Output) -> None:
+        self.findings: list[AuditFinding] = []
+        self.heard = self._said = time.monotonic()
+        """When the server last said something."""
+        self._output = output
+
+    async def once(
+        self, client: Client, repair: bool, min_age: float | None
+    ) -> tuple[list[AuditFinding], AuditSummary]:
+        from sealane.client import AuditFinding
+
+        self.findings.clear()
+        async with aclosing(client.audit(min_age=min_age, repair=repair, progress=self._progress)) as found:
+            async for each in found:
+                self.heard = time.monotonic()
+                if not isinstance(each, AuditFinding):
+                    return self.findings, each
+                self.findings.append(each)
+        raise AssertionError("unreachable: an audit ends with its summary or with an error")
+
+    def _progress(self, keys: int, sessions: int) -> None:
+        self.heard = time.monotonic()
+        if self.heard >= self._said + _SAY_EVERY_SECONDS:
+            self._said = self.heard
+            self._output.note(f"{keys:,} keys walked, {sessions:,} sessions looked at")
 
 
 def _show(output: Output, findings: list[AuditFinding], summary: AuditSummary) -> None:

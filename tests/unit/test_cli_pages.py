@@ -152,6 +152,50 @@ def test_a_key_of_somebody_elses_is_no_command_to_the_terminal(capsys: pytest.Ca
     assert not [character for character in said if character != "\n" and not character.isprintable()]
 
 
+class Cut:
+    """A client whose audits are cut off ``times`` times, each behind what it found."""
+
+    def __init__(self, times: int, *found: AuditFinding) -> None:
+        self.times, self.calls, self.found = times, 0, found
+
+    async def audit(self, **_: object) -> AsyncIterator[AuditFinding | AuditSummary]:
+        self.calls += 1
+        for each in self.found:
+            yield each
+        if self.calls <= self.times:
+            raise errors.PeerUnavailable("Cut.", retry_after=0.0)
+        yield FOUND
+
+
+@pytest.mark.parametrize(
+    ("client", "repair", "timeout", "calls"),
+    [
+        (Cut(2, GHOST), False, 10.0, 3),  # what was found before the cut is told once
+        (Cut(2), True, 10.0, 3),
+        (Cut(2, GHOST), True, 10.0, 1),  # something may have gone: its sum would not say so
+        (Cut(99), False, 0.001, 1),
+    ],
+)
+def test_an_audit_that_is_cut_off_begins_anew_while_nothing_was_removed(
+    monkeypatch: pytest.MonkeyPatch, client: Cut, repair: bool, timeout: float, calls: int
+) -> None:
+    """A replica that goes, of several, is no reason to page who has put the audit into cron."""
+
+    @asynccontextmanager
+    async def connect(*_: object, **__: object) -> AsyncIterator[Cut]:
+        yield client
+
+    monkeypatch.setattr(audit, "connect", connect)
+    monkeypatch.setattr(audit, "_PAUSE_SECONDS", 0.01)
+    asked = audit._audit(Output(), repair, None, None, None, timeout)
+    if calls > client.times:
+        assert asyncio.run(asked) == (list(client.found), FOUND)
+    else:
+        with pytest.raises(errors.PeerUnavailable):
+            asyncio.run(asked)
+    assert client.calls == calls
+
+
 def test_an_audit_groups_findings_by_kind_with_counts_bytes_and_ages(capsys: pytest.CaptureFixture[str]) -> None:
     audit._show(Output(), [GHOST], FOUND)
     said = capsys.readouterr().out
