@@ -14,7 +14,7 @@ from ingest_service.frames import parse_upload_message
 from ingest_service.part_upload import ChunkStatus
 from ingest_service.receipts import Receipts
 from ingest_service.receive import StreamServices, UploadStream
-from ingest_service.session_list import SessionLister
+from ingest_service.session_list import SessionLister, page_token
 from ingest_service.sessions import Sessions
 from ingest_service.statistics import Statistics
 from ingest_service.stream_messages import StreamMessage
@@ -32,6 +32,8 @@ from sealane.v1 import ingest_service_pb2_grpc, session_pb2
 
 SERVICE = "sealane.v1.IngestService"
 RECEIPTS_PER_MESSAGE = 500
+PAGE_BYTES = 3 << 20
+"""Of ListSessions: a client takes answers of 4 MiB, if nobody told it otherwise, and a session may have 10 KiB."""
 RECEIPT_STREAMS = 256
 """StreamReceipts calls at once: each holds a page of the store's, half a MiB, for as long as its reader takes."""
 
@@ -97,16 +99,18 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
 
     async def ListSessions(self, request: pb.ListSessionsRequest, context: object) -> pb.ListSessionsResponse:
         call = this_call()
-        page = await self._lister.page(
-            call.tenant,
-            convert.state_filter_from_proto(request.state),
-            request.page_size,
-            request.page_token,
-            call.deadline,
-        )
-        return pb.ListSessionsResponse(
-            sessions=[self._session(view) for view in page.sessions], next_page_token=page.next_token
-        )
+        state = convert.state_filter_from_proto(request.state)
+        page = await self._lister.page(call.tenant, state, request.page_size, request.page_token, call.deadline)
+        answer = pb.ListSessionsResponse(next_page_token=page.next_token)
+        size = 0
+        for view in page.sessions:
+            session = self._session(view)
+            size += session.ByteSize()
+            if size > PAGE_BYTES:
+                answer.next_page_token = page_token(call.tenant, state, SessionId(answer.sessions[-1].session_id))
+                break
+            answer.sessions.append(session)
+        return answer
 
     async def WatchSession(
         self, request: pb.WatchSessionRequest, context: object

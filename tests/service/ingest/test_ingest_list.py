@@ -12,6 +12,8 @@ from sealane.store.simulated import EPOCH, SimulatedStore
 from sealane.v1 import ingest_service_pb2 as pb
 from sealane.v1 import session_pb2
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyz012"
+
 
 async def test_sessions_are_listed_once_each_in_the_order_of_their_ids_over_any_page_size() -> None:
     store = SimulatedStore()
@@ -61,6 +63,20 @@ async def test_what_a_purge_has_left_is_no_session() -> None:
         store.state.delete(keys.record(TENANT, SessionId(gone), keys.SESSION))
         decide(store.state, gone, Outcome.ABORT)
         assert [s.session_id for s in await _list(replica, 10)] == [kept]
+
+
+async def test_a_page_of_the_largest_sessions_is_no_larger_than_a_client_takes() -> None:
+    """gRPC's clients take answers of 4 MiB, unless they were told otherwise."""
+    largest = {
+        "filename": "f" * 255,
+        "content_type": "x/" + "y" * 253,
+        "object_key": "/".join(["k" * 200] * 5),
+        # Names of two characters, each with an envelope of its own on the wire.
+        "metadata": {a + b: "" for a in _LETTERS for b in _LETTERS[:26]},
+    }
+    async with running(SimulatedStore()) as replica:
+        made = sorted([(await replica.create(size=KIB, **largest)).session_id for _ in range(560)])
+        assert [s.session_id for s in await _list(replica, 1000)] == made
 
 
 async def _list(replica: Replica, page_size: int, state: int = 0) -> list[session_pb2.Session]:
