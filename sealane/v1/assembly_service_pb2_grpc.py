@@ -30,8 +30,9 @@ class AssemblyServiceStub:
 
     Who asks, and UNAUTHENTICATED and PERMISSION_DENIED: as for IngestService.
 
-    Every rpc may also answer UNAVAILABLE (STORE_UNAVAILABLE, PEER_UNAVAILABLE, OUTCOME_UNKNOWN, DRAINING) with
-    RetryInfo: repeat the same request; DEADLINE_EXCEEDED: likewise; INTERNAL: report the error id.
+    Every rpc may also answer UNAVAILABLE (STORE_UNAVAILABLE, PEER_UNAVAILABLE, OUTCOME_UNKNOWN, DRAINING) or
+    RESOURCE_EXHAUSTED (OVERLOADED) with RetryInfo: repeat the same request; DEADLINE_EXCEEDED: likewise; INTERNAL: report
+    the error id.
     """
 
     def __init__(self, channel):
@@ -92,8 +93,9 @@ class AssemblyServiceServicer:
 
     Who asks, and UNAUTHENTICATED and PERMISSION_DENIED: as for IngestService.
 
-    Every rpc may also answer UNAVAILABLE (STORE_UNAVAILABLE, PEER_UNAVAILABLE, OUTCOME_UNKNOWN, DRAINING) with
-    RetryInfo: repeat the same request; DEADLINE_EXCEEDED: likewise; INTERNAL: report the error id.
+    Every rpc may also answer UNAVAILABLE (STORE_UNAVAILABLE, PEER_UNAVAILABLE, OUTCOME_UNKNOWN, DRAINING) or
+    RESOURCE_EXHAUSTED (OVERLOADED) with RetryInfo: repeat the same request; DEADLINE_EXCEEDED: likewise; INTERNAL: report
+    the error id.
     """
 
     def VerifySession(self, request, context):
@@ -112,11 +114,11 @@ class AssemblyServiceServicer:
         Idempotent: the same three parameters always get the same answer (`replayed` apart), from any replica, for as
         long as the object exists. A success is answered only once it is durable.
 
-        FAILED_PRECONDITION: COVERAGE_INCOMPLETE (send the ranges, commit again), DIGEST_MISMATCH (stop),
+        FAILED_PRECONDITION: COVERAGE_INCOMPLETE (send the ranges, commit again), DIGEST_MISMATCH (stop; the session stays OPEN),
         SESSION_SEALED (committed or committing with other parameters), SESSION_ABORTED, SESSION_EXPIRED,
         GENERATION_MISMATCH (with a chosen key: taken, or its generation moved; the session stays OPEN).
-        INVALID_ARGUMENT INVALID_OBJECT_KEY (the chosen key is a folder of other keys, or lies below one; the session stays
-        OPEN).
+        INVALID_ARGUMENT: INVALID_SESSION_ID, INVALID_DIGEST, INVALID_SIZE (so many bytes are not so many chunks),
+        INVALID_OBJECT_KEY (the chosen key is a folder of other keys, or lies below one; the session stays OPEN).
         OUT_OF_RANGE CHUNK_OUT_OF_RANGE: a chunk has a length or index that this object can't have.
         ALREADY_EXISTS CHUNK_CONFLICT: an index was sent with different bytes. ABORTED CHUNK_NEEDED: send those chunks
         again, commit again. NOT_FOUND. DATA_LOSS SESSION_LOST: new session.
@@ -273,8 +275,9 @@ class AssemblyService:
 
     Who asks, and UNAUTHENTICATED and PERMISSION_DENIED: as for IngestService.
 
-    Every rpc may also answer UNAVAILABLE (STORE_UNAVAILABLE, PEER_UNAVAILABLE, OUTCOME_UNKNOWN, DRAINING) with
-    RetryInfo: repeat the same request; DEADLINE_EXCEEDED: likewise; INTERNAL: report the error id.
+    Every rpc may also answer UNAVAILABLE (STORE_UNAVAILABLE, PEER_UNAVAILABLE, OUTCOME_UNKNOWN, DRAINING) or
+    RESOURCE_EXHAUSTED (OVERLOADED) with RetryInfo: repeat the same request; DEADLINE_EXCEEDED: likewise; INTERNAL: report
+    the error id.
     """
 
     @staticmethod

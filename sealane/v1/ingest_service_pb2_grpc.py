@@ -36,7 +36,7 @@ class IngestServiceStub:
     (roles: uploader, reader, operator, service). On long streams credentials are checked again at each chunk and message.
 
     Every rpc may also answer UNAVAILABLE (STORE_UNAVAILABLE, DRAINING), RESOURCE_EXHAUSTED (OVERLOADED) with RetryInfo:
-    wait, repeat; DEADLINE_EXCEEDED: repeat; INTERNAL: report the error id.
+    wait, repeat; DEADLINE_EXCEEDED: repeat; INTERNAL: report the error id. No answer is over 4 MiB.
     """
 
     def __init__(self, channel):
@@ -93,17 +93,18 @@ class IngestServiceServicer:
     (roles: uploader, reader, operator, service). On long streams credentials are checked again at each chunk and message.
 
     Every rpc may also answer UNAVAILABLE (STORE_UNAVAILABLE, DRAINING), RESOURCE_EXHAUSTED (OVERLOADED) with RetryInfo:
-    wait, repeat; DEADLINE_EXCEEDED: repeat; INTERNAL: report the error id.
+    wait, repeat; DEADLINE_EXCEEDED: repeat; INTERNAL: report the error id. No answer is over 4 MiB.
     """
 
     def CreateSession(self, request, context):
         """Starts a session.
 
         Preconditions: none. With a request_id the call is idempotent for 30 days: the same request_id and the same
-        parameters answer the same session, whatever its state.
+        parameters answer the same session, whatever its state: look at `state` before you send anything.
 
         INVALID_ARGUMENT: INVALID_FILENAME, INVALID_OBJECT_KEY, INVALID_METADATA, INVALID_SIZE, INVALID_REQUEST (also: the request_id was used
         with other parameters). FAILED_PRECONDITION REQUEST_ID_USED: its session is gone; use a new id.
+        RESOURCE_EXHAUSTED QUOTA_EXCEEDED: stop.
         Next: UploadChunks.
         Roles: uploader.
         """
@@ -122,7 +123,8 @@ class IngestServiceServicer:
         INVALID_ARGUMENT: INVALID_STREAM, INVALID_SESSION_ID, INVALID_DIGEST. NOT_FOUND. OUT_OF_RANGE CHUNK_OUT_OF_RANGE.
         ABORTED CHUNK_CORRUPT: send that chunk again. ALREADY_EXISTS CHUNK_CONFLICT: stop.
         FAILED_PRECONDITION: SESSION_SEALED, SESSION_ABORTED, SESSION_EXPIRED. DATA_LOSS SESSION_LOST.
-        UNAVAILABLE DRAINING: GetSession, then send what is missing on a new stream.
+        UNAVAILABLE DRAINING: GetSession, then send what is missing on a new stream. RESOURCE_EXHAUSTED QUOTA_EXCEEDED: stop.
+        DEADLINE_EXCEEDED also of a stream that was silent or too slow.
         Next: GetSession or CommitSession.
         Roles: uploader.
         """
@@ -141,7 +143,7 @@ class IngestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSessions(self, request, context):
-        """Lists the caller's sessions, in order of their ids, without coverage.
+        """Lists the caller's sessions, in order of their ids, without the coverage of those that are under way.
 
         INVALID_ARGUMENT: INVALID_REQUEST, INVALID_PAGE_TOKEN.
         Next: the same call with next_page_token, until that is empty.
@@ -154,7 +156,8 @@ class IngestServiceServicer:
     def WatchSession(self, request, context):
         """Streams the session at once, then on every change, and unchanged as a heartbeat; ends after a final state.
 
-        As GetSession. A stream that breaks is simply opened again.
+        As GetSession. It is looked at every second while it changes, and shown every 15 s at least. A stream that breaks is
+        simply opened again. NOT_FOUND on the way: the session was removed before its final state was seen.
         Roles: uploader, reader, operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -236,7 +239,7 @@ class IngestService:
     (roles: uploader, reader, operator, service). On long streams credentials are checked again at each chunk and message.
 
     Every rpc may also answer UNAVAILABLE (STORE_UNAVAILABLE, DRAINING), RESOURCE_EXHAUSTED (OVERLOADED) with RetryInfo:
-    wait, repeat; DEADLINE_EXCEEDED: repeat; INTERNAL: report the error id.
+    wait, repeat; DEADLINE_EXCEEDED: repeat; INTERNAL: report the error id. No answer is over 4 MiB.
     """
 
     @staticmethod
