@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from google.protobuf import json_format
+
+from sealane.domain.views import CommittedObject
+from sealane.rpc import convert
+from sealane.v1 import assembly_service_pb2, ingest_service_pb2
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -42,3 +49,23 @@ def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     named = set(re.findall(r"`make ([a-z0-9-]+)", page.read_text(encoding="utf-8")))
     assert {t for t in named if not re.search(rf"^{t}:", makefile, re.MULTILINE)} == set()
+
+
+ANSWERS = {
+    "session": ingest_service_pb2.CreateSessionResponse,
+    "chunks": ingest_service_pb2.UploadChunksResponse,
+    "committed_object": assembly_service_pb2.CommitSessionResponse,
+}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/clients.md"])
+def test_an_answer_that_a_page_shows_has_the_fields_of_the_protos(page: str) -> None:
+    """And a committed object all of those that a server sends, whatever their values."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    shown = [json.loads(block) for block in re.findall(r"^\{$.*?^\}$", text, re.MULTILINE | re.DOTALL)]
+    assert [next(iter(answer)) for answer in shown] == list(ANSWERS)
+    for answer in shown:
+        json_format.ParseDict(answer, ANSWERS[next(iter(answer))]())
+    sent = convert.committed_to_proto(CommittedObject("b", "k", "e", 5, bytes(32), datetime(2026, 1, 1, tzinfo=UTC)))
+    fields = json_format.MessageToDict(sent, preserving_proto_field_name=True)
+    assert list(shown[-1]["committed_object"]) == list(fields)
