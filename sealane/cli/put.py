@@ -144,7 +144,9 @@ async def _put(upload: Upload, ingest: str | None, assembly: str | None, patienc
             reason="SOURCE_CHANGED",
             code="FAILED_PRECONDITION",
             exit_code=ExitCode.CONFLICT,
-            hint="`sealane put` again uploads the file as it is now, in a new session.",
+            hint="`sealane put` again uploads the file as it is now, in a new session."
+            if upload.options["session_id"] is None
+            else "Without --session, `sealane put` uploads the file as it is now, in a new session.",
             data={"session_id": upload.session_id or None},
         ) from error
     except GenerationMismatch as error:
@@ -212,8 +214,6 @@ def _show(upload: Upload, result: UploadResult) -> None:
             output.document(shape)
         return
     session_page.show_object(output, result.committed_object, ("session", result.session_id))
-    if result.duplicate:
-        output.note("The key held these very bytes already: nothing was replaced.")
     again = f", {text.size(result.bytes_sent_again)} of it again" if result.bytes_sent_again else ""
     resumed = f", {text.size(result.bytes_resumed)} resumed" if result.bytes_resumed else ""
     output.note(f"{text.size(result.bytes_sent)} sent in {seconds:.1f} s{again}{resumed}")

@@ -19,6 +19,8 @@ _STORE_REQUEST = re.compile(r"\[request ([^\]\s]+)\]")
 """How errors of the store name the request that the store's own logs know."""
 _STORE_REQUEST_FIELD = "store_request_id"
 """Where the line of one call to the store has it."""
+_WRAPPED = ("log", "message")
+"""Where collectors put a line of a container's (Docker's json-file, for one)."""
 _METHODS = "/sealane.v1."
 MAX_LINE_BYTES = 1 << 20
 _BORING = frozenset(
@@ -102,7 +104,12 @@ def _record(raw: bytes) -> dict[str, Any] | None:
         value = json.loads(raw[begin:])
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    wrapped = next((value[name] for name in _WRAPPED if isinstance(value.get(name), str)), "")
+    if "ts" not in value and "{" in wrapped:
+        return _record(wrapped.encode("utf-8", "replace"))
+    return value
 
 
 def _line(record: dict[str, Any]) -> LogLine | None:

@@ -67,6 +67,7 @@ def show_object(output: Output, committed: CommittedObject, *before: tuple[str, 
             ("blake3", committed.blake3.hex()),
             ("etag", committed.etag),
             ("committed", text.moment(committed.commit_time)),
+            ("duplicate", "yes: the key held these very bytes already" if committed.duplicate else ""),
         ]
     )
 

@@ -98,7 +98,7 @@ def test_identical_bytes_are_a_success_and_said_so(sealane: Commands, key: str, 
     assert again.document["committed_object"]["generation"] == 1
     told = sealane("put", content.path, "--key", key)
     assert told.code == 0
-    assert "these very bytes already" in told.err
+    assert "these very bytes already" in told.out
     watched = sealane("watch", again.document["session_id"], "--json")
     assert (watched.code, watched.records[-1]["state"]) == (0, "DUPLICATE")
 

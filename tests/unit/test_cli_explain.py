@@ -123,6 +123,18 @@ def test_lines_come_between_events_and_the_stores_order_is_kept() -> None:
     assert merged([], []) == []
 
 
+def test_a_line_that_a_collector_has_wrapped_is_read(tmp_path: Path) -> None:
+    """As Docker's json-file driver keeps them; however deep the wrapping, it ends."""
+    wrapped = json.dumps(
+        {"log": line(1, "a", session_id=ID) + "\n", "stream": "stderr", "time": "2030-01-01T00:00:01Z"}
+    )
+    twice = json.dumps({"message": "app " + json.dumps({"log": line(2, "b", session_id=ID)})})
+    other = json.dumps({"log": "Starting {up}\n", "stream": "stdout"})
+    found = search([write(tmp_path / "log", wrapped, twice, other)], ID)
+    assert [each.event for each in found.lines] == ["a", "b"]
+    assert found.unknown == 1
+
+
 def test_logs_that_know_a_session_from_questions_alone_tell_nothing_of_it(tmp_path: Path) -> None:
     """A wrong id stays "no such session", though the services log who asked for it."""
     asked = [line(1, code="NOT_FOUND", session_id=ID), line(2, "store", status=404, session_id=ID)]

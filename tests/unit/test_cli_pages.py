@@ -127,6 +127,23 @@ def test_an_upload_whose_session_was_removed_is_told_that_the_same_command_start
     assert (caught.value.exit_code, caught.value.data["session_id"]) == (ExitCode.NOT_FOUND, ID)
 
 
+@pytest.mark.parametrize(("given", "said"), [(None, "put` again"), (ID, "Without --session")])
+def test_a_session_of_another_source_is_left_as_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, said: str
+) -> None:
+    @asynccontextmanager
+    async def other(*_: object, **__: object) -> AsyncIterator[None]:
+        raise errors.SessionMismatch("The session is for 5 bytes; the source has 6.")
+        yield
+
+    monkeypatch.setattr(put, "connect", other)
+    options = {"name": None, "session_id": given}
+    upload = Upload("f", Output(), progress_records=False, resumable=True, options=options)
+    with pytest.raises(CommandFailed) as caught:
+        asyncio.run(put._put(upload, None, None, 1.0))
+    assert said in caught.value.hint
+
+
 def test_who_removed_by_key_is_told_what_the_key_has_now() -> None:
     def left(holder: KeyHolder | None, cooling: datetime | None = None) -> str:
         return key_page.after_removal(KeyState("a/b", holder.generation if holder else 0, holder, cooling), NOW)
