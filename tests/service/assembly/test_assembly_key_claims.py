@@ -10,6 +10,7 @@ from chosen_key import KEY, ONE, THREE, TWO, at_key, held, whole
 
 from sealane.domain.claims import ANY, Precondition
 from sealane.domain.errors import (
+    CoverageIncomplete,
     GenerationMismatch,
     SessionAborted,
     SessionLost,
@@ -119,6 +120,20 @@ def test_verify_reports_an_undecided_holder_as_such_and_writes_nothing() -> None
     run(main())
 
 
+def test_verify_tells_what_a_commit_would_holes_before_the_key() -> None:
+    """Section 5: a session that is not whole makes no claim, so nothing is said of whose the key is."""
+
+    async def main() -> None:
+        world = World()
+        await held(world)
+        session = await world.session(TWO, object_key=KEY, without=[1])
+        for ask in (world.replica().commit, world.replica().verify):
+            with pytest.raises(CoverageIncomplete):
+                await ask(session)
+
+    run(main())
+
+
 # --- void claims ---
 
 
@@ -140,7 +155,8 @@ async def purged(world: World, session: Session) -> None:
 
 async def lost(world: World, session: Session) -> None:
     world.bucket.lose_upload(session.upload_id)
-    await world.put_record(session, keys.DECISION, world.claims(KEY)[-1].decision.encode())
+    if world.decision(session) is None:
+        await world.put_record(session, keys.DECISION, world.claims(KEY)[-1].decision.encode())
     with pytest.raises(SessionLost):
         await world.replica().commit(session)
     assert isinstance(world.done(session), LostRecord)
@@ -191,6 +207,29 @@ def test_i16_a_claim_whose_session_is_purged_between_two_reads_is_void_and_nobod
         replica = world.replica(faults=Fault("get", f"{void.id}/decision.json", first(purge)))
         assert (await replica.commit(session)).generation == 2
         assert world.names(void) == []
+
+    run(main())
+
+
+def test_i16_a_holder_that_is_lost_and_purged_while_it_is_helped_is_void() -> None:
+    """Step 2: the helper is told NOT_FOUND of the holder's session, which says nothing of its own."""
+
+    async def main() -> None:
+        world = World()
+        void = await world.session(ONE, object_key=KEY)
+        await world.claim(void, 1)
+        session = await world.session(TWO, object_key=KEY)
+
+        async def purge() -> None:
+            await lost(world, void)
+            await wait(2)
+            await world.replica(retention=IMPATIENT).sweep(void)
+            assert world.names(void) == []
+
+        await world.put_record(void, keys.DECISION, world.claims(KEY)[-1].decision.encode())
+        replica = world.replica(faults=Fault("complete_multipart", void.record.key, first(purge)))
+        assert (await replica.commit(session)).generation == 2
+        whole(world, session, 2)
 
     run(main())
 

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import assembly_world
 import pytest
 from assembly_faults import Fault, first, lands_late, loses_answer, refuses, stalls
 from assembly_time import run, wait
@@ -18,6 +19,7 @@ from sealane.domain.errors import (
     GenerationMismatch,
     SessionAborted,
 )
+from sealane.domain.ids import Tenant
 from sealane.store import port
 
 
@@ -260,6 +262,32 @@ def test_i6_i16_own_claim_a_commit_that_another_call_finished_and_a_third_replac
         replica = world.replica(faults=Fault("list_objects", "", first(finish)))
         assert (await replica.commit(session)).generation == 1
         assert [claim.generation for claim in world.claims(KEY) if claim.session_id == session.id] == [1]
+        assert at_key(world) == TWO
+
+    run(main())
+
+
+def test_i16_own_claim_is_not_taken_for_that_of_another_tenant_at_a_key_of_the_same_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """⚠ Step 1: what a replica remembers of one tenant's claims says nothing of another's."""
+
+    async def main() -> None:
+        world = World()
+        session = await world.session(ONE, object_key=KEY, precondition=ANY)
+        replica = world.replica()
+        with monkeypatch.context() as as_another:
+            as_another.setattr(assembly_world, "TENANT", Tenant("globex"))
+            await world.replica().commit(await world.session(THREE, object_key=KEY))
+            await replica.commit(await world.session(TWO, object_key=KEY, precondition=ANY))  # reads claim 1's owner
+
+        async def finish() -> None:
+            await world.replica().commit(session)
+            await held(world, TWO, Precondition(1))
+
+        replica.store.faults = Fault("list_objects", "", first(finish))
+        assert (await replica.commit(session)).generation == 1
+        assert [claim.session_id for claim in world.claims(KEY)].count(session.id) == 1
         assert at_key(world) == TWO
 
     run(main())

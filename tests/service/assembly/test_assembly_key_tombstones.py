@@ -97,6 +97,25 @@ def test_a_deletion_that_is_decided_and_not_finished_leaves_the_key_to_its_targe
     run(main())
 
 
+def test_the_key_cools_from_when_the_deletion_was_done_however_long_ago_it_was_claimed() -> None:
+    """⚠ R6: whoever finishes a tombstone hours later sends a DELETE of that hour, and another may still be at it."""
+
+    async def main() -> None:
+        world = World()
+        target = await held(world)
+        await tombstone(world, 1, done=False, token=target.record.token)
+        await wait(2 * COOLING.total_seconds())
+        session = await world.session(TWO, object_key=KEY)
+        with pytest.raises(KeyCooling) as refused:  # it has helped first
+            await world.replica().commit(session)
+        assert 3590 <= refused.value.retry_after <= 3600
+        assert (await world.replica().key(KEY)).cooling_until is not None
+        await wait(COOLING.total_seconds() + 1)
+        assert (await world.replica().commit(session)).generation == 3
+
+    run(main())
+
+
 def test_an_object_that_is_back_behind_its_tombstone_is_foreign_to_who_asks_for_the_key() -> None:
     """Somebody restored a backup, say: an answer, and not "unknown, repeat" for ever because the tokens are equal."""
 

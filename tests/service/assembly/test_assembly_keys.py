@@ -67,6 +67,24 @@ def test_a_key_whose_generation_moved_is_refused_with_its_holder_and_the_session
     run(main())
 
 
+def test_a_holder_that_is_not_finished_is_shown_as_of_its_decision() -> None:
+    """Which is what its commit will say (C7); the claim was written before."""
+
+    async def main() -> None:
+        world = World()
+        session = await world.session(ONE, object_key=KEY)
+        decision = await world.claim(session, 1)
+        await wait(60)
+        await world.put_record(session, keys.DECISION, decision.encode())
+        shown = (await world.replica().key(KEY)).holder
+        assert shown is not None
+        assert shown.state is SessionState.COMMITTING
+        answer = await world.replica().commit(session)
+        assert shown.commit_time == answer.commit_time
+
+    run(main())
+
+
 def test_a_vacant_key_has_no_generation_to_replace() -> None:
     async def main() -> None:
         world = World()
@@ -217,6 +235,21 @@ def test_a_claim_of_a_session_that_names_another_key_is_believed_by_nobody() -> 
         with pytest.raises(InternalError):
             await world.replica().commit(await world.session(TWO, object_key=KEY))
         assert world.decision(victim) is None
+
+    run(main())
+
+
+def test_a_claim_whose_session_decided_another_generation_is_believed_by_nobody() -> None:
+    """I16: nobody finishes as generation 1 what says of itself that it is the second."""
+
+    async def main() -> None:
+        world = World()
+        torn = await world.session(ONE, object_key=KEY)
+        decision = await world.claim(torn, 1)
+        await world.put_record(torn, keys.DECISION, dataclasses.replace(decision, generation=2).encode())
+        with pytest.raises(InternalError):
+            await world.replica().commit(await world.session(TWO, object_key=KEY))
+        assert at_key(world) is None
 
     run(main())
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from assembly_time import run, wait
 from assembly_world import CHUNK, DIALECTS, EXPIRED_AFTER, OUTCOME_AFTER, RETENTION, TENANT, TTL, World, content_of, ops
 
+from assembly_service.retention import Retention
 from sealane.domain.decision import Decision, Outcome
 from sealane.domain.records import MultipartRecord, RequestRecord
 from sealane.store import keys
@@ -151,6 +152,28 @@ def test_w7_a_committed_session_keeps_its_records_and_its_object_and_loses_its_r
         assert world.object(session) == session.content
         again = await world.replica().commit(session)
         assert dataclasses.replace(again, replayed=False) == answer
+
+    run(main())
+
+
+def test_each_retention_is_that_of_its_own_things() -> None:
+    """By default both are a day: receipts of what is committed, and the answer of what came to nothing."""
+
+    async def main() -> None:
+        world = World()
+        retention = Retention(outcome=timedelta(hours=48), receipts=timedelta(hours=1))
+        committed, aborted = await world.session(), await world.session()
+        await world.replica().commit(committed)
+        await world.replica().abort(aborted)
+        await wait(3600 + 2)
+        await world.replica(retention=retention).sweep_all()
+        assert not [name for name in world.names(committed) if name.startswith("receipts/")]
+        await wait(46 * 3600)
+        await world.replica(retention=retention).sweep_all()
+        assert world.names(aborted) == [keys.DECISION, keys.MULTIPART, keys.SESSION]
+        await wait(3600)
+        await world.replica(retention=retention).sweep_all()
+        assert world.names(aborted) == []
 
     run(main())
 
