@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 
 import pytest
+from assembly_faults import Fault, refuses
 from assembly_time import run
 from assembly_world import TENANT, World
 
-from assembly_service.confirmed import delete_all_confirmed
+from assembly_service.confirmed import abort_confirmed, delete_all_confirmed
 from sealane.store import keys
 from sealane.store.deadline import Deadline
-from sealane.store.port import ObjectPage
+from sealane.store.port import NoSuchUpload, ObjectPage
 from sealane.store.retry import RetryingStore
 from sealane.store.simulated import SimulatedStore
 from sealane.store.simulated_bucket import SimulatedBucket
@@ -39,6 +40,20 @@ class ShortPages(SimulatedStore):
         return await super().list_objects(
             prefix, timeout=timeout, cursor=inner, start_after=start_after, limit=min(limit, self.longest)
         )
+
+
+def test_an_abort_that_is_answered_no_such_upload_is_believed_once_list_parts_says_so_too() -> None:
+    """⚠ Section 6: "DELETE, Abort: anything: confirm"."""
+
+    async def main() -> None:
+        world = World()
+        session = await world.session()
+        faults = Fault("abort_multipart", session.record.key, refuses(NoSuchUpload()))
+        store = RetryingStore(SimulatedStore(world.bucket, faults=faults), rng=random.Random(1))
+        await abort_confirmed(store, session.record.key, session.upload_id, Deadline.after(60))
+        assert world.bucket.open_uploads() == []
+
+    run(main())
 
 
 @pytest.mark.parametrize("hollow", [False, True], ids=["short pages", "empty pages"])

@@ -6,7 +6,10 @@ the files beside this one.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from assembly_faults import Fault, first
 from assembly_time import run, wait
 from assembly_world import DIALECTS, OUTCOME_AFTER, Session, World, content_of
 from chosen_deletes import KEY, ONE, TWO, at_key, held, sessions_left, taken_again
@@ -49,6 +52,24 @@ def test_i9_i16_the_object_goes_the_generation_moves_on_and_the_key_rests_for_an
         assert 3000 < caught.value.retry_after <= COOLING.total_seconds() + 1
         again = await taken_again(world)
         assert (await world.replica().commit(again)).generation == 3
+
+    run(main())
+
+
+def test_c7_two_who_finish_one_tombstone_write_the_same_done_json() -> None:
+    """At different moments, by different clocks: all of it is the decision's."""
+
+    async def main() -> None:
+        world = World()
+        session = await held(world)
+
+        async def finish() -> None:
+            await wait(5)
+            await world.replica(skew=timedelta(minutes=3)).sweep_all(full=False)
+
+        replica = world.replica(faults=Fault("put", keys.DONE, first(finish)))
+        assert (await delete(replica, session)).state is SessionState.DELETED
+        assert at_key(world) is None
 
     run(main())
 

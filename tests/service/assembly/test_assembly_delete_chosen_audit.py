@@ -14,7 +14,7 @@ from assembly_world import DIALECTS, TENANT, World
 from chosen_deletes import KEY, ONE, TWO, at_key, held, sessions_left
 from deletes import delete
 
-from assembly_service.audit_findings import Finding
+from assembly_service.audit_findings import AuditKind, Finding
 from sealane.domain.claims import ANY
 from sealane.domain.ids import SessionId
 from sealane.domain.records import MultipartRecord
@@ -40,6 +40,34 @@ def test_a_bucket_of_chosen_keys_deleted_replaced_and_held_is_clean(dialect) -> 
         await delete(world.replica(), other)
         await world.session(ONE, object_key="third")
         assert await findings(world) == []
+
+    run(main())
+
+
+def test_an_audit_misses_the_object_of_the_newest_generation() -> None:
+    """Only a **later** one accounts for its not being there."""
+
+    async def main() -> None:
+        world = World()
+        await held(world)
+        newest = await held(world, TWO, ANY)
+        await world.plain.delete(newest.record.key, timeout=30)
+        await wait(2)
+        assert [(each.kind, each.session) for each in await findings(world)] == [(AuditKind.OBJECT_MISSING, newest.id)]
+
+    run(main())
+
+
+def test_an_audit_of_whatever_age_tells_of_an_upload_that_was_begun_just_now() -> None:
+    """At a chosen key, too: the grace is only what is left out where nobody says how much."""
+
+    async def main() -> None:
+        world = World()
+        session = await world.open_session(ONE, object_key=KEY)
+        await world.start_upload(session)
+        await world.plain.delete(keys.record(TENANT, session.id, keys.SESSION), timeout=30)
+        await wait(2)
+        assert [each.kind for each in await findings(world)] == [AuditKind.UPLOAD_WITHOUT_SESSION]
 
     run(main())
 

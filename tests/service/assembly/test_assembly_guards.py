@@ -8,7 +8,9 @@ import pytest
 from assembly_faults import Fault, first, loses_answer, refuses
 from assembly_time import run, wait
 from assembly_world import EXPIRED_AFTER, IMPATIENT, OUTCOME_AFTER, TENANT, Replica, Session, World, content_of
+from audited import audit, kinds
 
+from assembly_service.audit_findings import AuditKind
 from assembly_service.servicer import _in_time
 from sealane.domain.claims import ANY
 from sealane.domain.decision import Decision
@@ -360,7 +362,8 @@ def test_w7_a_generation_is_not_replaced_while_the_later_one_is_not_done() -> No
     run(main())
 
 
-def test_w6_i3_the_upload_of_a_commit_that_waits_for_its_client_is_not_aborted_at_a_chosen_key() -> None:
+@pytest.mark.parametrize("by", ["sweeper", "audit"])
+def test_w6_i3_the_upload_of_a_commit_that_waits_for_its_client_is_not_aborted_at_a_chosen_key(by: str) -> None:
     """⚠ W6: "a decision **other than COMMIT**": this one can still be mended, and then its upload is completed."""
 
     async def main() -> None:
@@ -370,7 +373,11 @@ def test_w6_i3_the_upload_of_a_commit_that_waits_for_its_client_is_not_aborted_a
         with pytest.raises(ChunkNeeded):
             await world.replica().commit(session)
         await wait(OUTCOME_AFTER)
-        await world.replica().sweep_all()
+        if by == "sweeper":
+            await world.replica().sweep_all()
+        else:
+            findings, _, _ = await audit(world.replica(), repair=True)
+            assert AuditKind.UPLOAD_WITHOUT_SESSION not in kinds(findings)
         await world.store_part(session, 0, session.chunk(0))
         await world.replica().commit(session)
         stored = world.bucket.object(session.record.key)

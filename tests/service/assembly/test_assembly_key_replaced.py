@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from assembly_faults import Fault, first
 from assembly_time import run, wait
-from assembly_world import EXPIRED_AFTER, TENANT, Replica, Session, World
+from assembly_world import EXPIRED_AFTER, OUTCOME_AFTER, TENANT, Replica, Session, World
 from chosen_key import KEY, ONE, TWO, held, whole
 
 from sealane.domain.claims import ANY
@@ -37,6 +37,23 @@ def test_a_replaced_generation_keeps_its_answer_and_its_object_can_not_be_proved
         assert refused.value.holder.session_id == new.id
         assert replica.events.alarms == []
         assert await proved(replica, new) == new.parameters.blake3
+
+    run(main())
+
+
+def test_w7_a_replaced_generation_answers_for_as_long_as_any_other_outcome_since_it_was_replaced() -> None:
+    """However old it was: a caller who lost the answer to its commit may have been retrying beside the replacement."""
+
+    async def main() -> None:
+        world = World()
+        old = await held(world)
+        await wait(2 * OUTCOME_AFTER)
+        await held(world, TWO, ANY)
+        await world.replica().sweep_all()
+        assert (await world.replica().outcome(old))[0] is SessionState.COMMITTED
+        await wait(OUTCOME_AFTER)
+        await world.replica().sweep_all()
+        assert world.names(old) == []
 
     run(main())
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta
 
+import pytest
 from assembly_time import run, wait
 from assembly_world import CHUNK, DIALECTS, EXPIRED_AFTER, OUTCOME_AFTER, RETENTION, TENANT, TTL, World, content_of, ops
+from audited import audit
 
 from assembly_service.retention import Retention
 from sealane.domain.decision import Decision, Outcome
-from sealane.domain.records import MultipartRecord, RequestRecord
-from sealane.store import keys
+from sealane.domain.records import DeletedRecord, MultipartRecord, RequestRecord
+from sealane.store import keys, simulated_bucket
 
 # --- W6 ---
 
@@ -132,6 +134,28 @@ def test_request_ids_are_forgotten_after_their_retention_and_not_before() -> Non
     run(main())
 
 
+@pytest.mark.parametrize("by", ["sweeper", "audit"])
+def test_w6_uploads_are_judged_on_every_page_of_their_list(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here a page shows two; a store's shows a thousand, or fewer."""
+    monkeypatch.setattr(simulated_bucket, "_page_limit", lambda limit: min(limit, 2))
+
+    async def main() -> None:
+        world = World()
+        for object_key in ("", "", "", "a/key", "a/key", "b/key"):
+            session = await world.open_session(content_of(CHUNK), object_key=object_key)
+            await world.start_upload(session)
+            await world.plain.delete(keys.record(TENANT, session.id, keys.SESSION), timeout=30)
+        await wait(RETENTION.grace.total_seconds() + 2)
+        if by == "sweeper":
+            await world.replica().sweep_all(full=True)
+        else:
+            findings, _, _ = await audit(world.replica(), repair=True)
+            assert len(findings) == 6
+        assert world.bucket.open_uploads() == []
+
+    run(main())
+
+
 # --- W7 ---
 
 
@@ -174,6 +198,20 @@ def test_each_retention_is_that_of_its_own_things() -> None:
         await wait(3600)
         await world.replica(retention=retention).sweep_all()
         assert world.names(aborted) == []
+
+    run(main())
+
+
+def test_w5_a_delete_that_was_cut_short_is_gone_on_with_in_the_frequent_pass() -> None:
+    """A caller was told "repeat": what it asked for does not wait for hours."""
+
+    async def main() -> None:
+        world = World()
+        session = await world.session()
+        await world.replica().commit(session)
+        await world.put_record(session, keys.DELETED, DeletedRecord(session.id).encode())
+        await world.replica().sweep_all(full=False)
+        assert world.leftovers(session) == []
 
     run(main())
 

@@ -15,6 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 from grpc import aio
 from ingest_replica import KIB, Frames, Replica, chunk, frame, header, receipt_keys, refused, running, send_all, until
 
+from ingest_service.short_chunk import ShortChunkRule
 from sealane.client.stream_call import StreamEnded, UploadStream
 from sealane.domain.errors import (
     ChunkOutOfRange,
@@ -76,6 +77,11 @@ STREAMS: dict[str, tuple[Stream, type[Exception], str]] = {
     ),
     "reordered frames": (
         lambda s: [header(s), frame(0, 0, DATA[:10]), frame(0, 20, DATA[20:]), frame(0, 10, DATA[10:20], DIGEST)],
+        InvalidStream,
+        "offset",
+    ),
+    "a later frame without its offset": (
+        lambda s: [header(s), frame(0, 0, DATA[:10]), frame(0, 0, DATA[10:], DIGEST)],
         InvalidStream,
         "offset",
     ),
@@ -275,6 +281,17 @@ async def test_while_the_size_is_unknown_the_short_chunk_may_be_sent_again() -> 
 
 
 # --- an object without bytes ---
+
+
+def test_of_several_short_chunks_the_lowest_is_the_last_one() -> None:
+    """Streams at once may have left more than one: behind the first of them nothing more is taken."""
+    for order in ((4, 2), (2, 4)):
+        rule = ShortChunkRule(KIB)
+        for index in order:
+            rule.note(index, KIB - 1)
+        rule.check_index(2)
+        with pytest.raises(ChunkOutOfRange):
+            rule.check_index(3)
 
 
 async def test_an_empty_object_has_no_chunk_that_could_be_sent() -> None:

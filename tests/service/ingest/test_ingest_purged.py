@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from assembly_acts import decide, key, purge
+from assembly_writes import DATA, PIECES, decide_commit
 from grpc import aio
 from ingest_replica import KIB, NOBODY, chunk, header, receipt_keys, refused, running, until
 from store_faults import Faults
@@ -23,6 +24,7 @@ from sealane.store.port import ObjectPage
 from sealane.store.simulated import EPOCH, SimulatedStore
 from sealane.store.simulated_bucket import SimulatedBucket
 from sealane.v1 import ingest_service_pb2 as pb
+from sealane.v1 import session_pb2
 
 FULL = b"f" * KIB
 
@@ -60,6 +62,44 @@ async def test_a_session_that_assembly_does_not_find_any_more_is_not_found() -> 
     async with running(store, outcome=Purging(store.state, purges=True)) as replica:
         session = (await replica.create(size=KIB)).session_id
         assert isinstance(await refused(replica.get(session)), SessionNotFound)
+
+
+class Behind:
+    """Assembly, which looked a moment earlier."""
+
+    async def get_commit(
+        self, tenant: Tenant, session: SessionId, deadline: Deadline
+    ) -> tuple[SessionState, CommittedObject | None]:
+        return SessionState.OPEN, None
+
+
+async def test_a_decision_that_either_service_has_read_is_shown_whichever_looked_last() -> None:
+    """Section 3: a decision stands, so COMMITTING is never taken back."""
+    async with running(SimulatedStore(), outcome=Behind()) as replica:
+        session = (await replica.create(size=len(DATA))).session_id
+        await replica.upload(session, PIECES)
+        assert (await replica.get(session)).state == session_pb2.SESSION_STATE_OPEN
+        await decide_commit(replica, session)
+        assert (await replica.get(session)).state == session_pb2.SESSION_STATE_COMMITTING
+
+
+@pytest.mark.parametrize("decided", [False, True])
+async def test_a_session_that_is_found_gone_costs_no_client_its_bytes_again(*, decided: bool) -> None:
+    """session.json is cached, and what was found gone is not: the next stream is refused at its header."""
+    faults = Faults()
+    store = SimulatedStore(faults=faults)
+    async with running(store) as replica:
+        session = (await replica.create(size=2 * KIB)).session_id
+        await replica.upload(session, [FULL])
+        if decided:
+            decide(store.state, session, Outcome.ABORT)
+            faults.just_before("get", f"/{keys.DONE}", lambda: purge(store.state, session))
+        else:
+            purge(store.state, session)
+        assert isinstance(await refused(replica.upload(session, {1: FULL})), SessionNotFound)
+        before = list(store.calls)
+        assert isinstance(await refused(replica.upload(session, {1: FULL})), SessionNotFound)
+        assert [call.op for call in store.calls[len(before) :]] == ["get"]
 
 
 async def test_a_session_that_only_assembly_does_not_find_is_shown_with_its_outcome_unavailable() -> None:

@@ -109,6 +109,15 @@ async def test_a_session_of_a_known_size_that_the_day_has_no_room_for_is_refused
         await replica.create(size=3 * KIB)
 
 
+async def test_a_session_of_an_unknown_size_is_refused_once_the_day_has_room_for_no_byte() -> None:
+    async with running(quotas=_quota(stored_bytes_per_day=2 * KIB)) as replica:
+        session = (await replica.create()).session_id
+        await replica.upload(session, [b"a" * KIB])
+        await replica.create()
+        await replica.upload(session, {1: b"b" * KIB})
+        assert isinstance(await refused(replica.create()), QuotaExceeded)
+
+
 async def test_what_was_stored_a_day_ago_counts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     store = SimulatedStore()
     quota = _quota(stored_bytes_per_day=2 * KIB)
