@@ -20,7 +20,7 @@ from sealane.domain.errors import (
     InternalError,
     InvalidSize,
 )
-from sealane.store import keys
+from sealane.store import keys, simulated_bucket
 from sealane.store.simulated_traits import AWS, SEAWEEDFS
 
 
@@ -159,6 +159,27 @@ def test_of_several_etags_with_the_same_bytes_the_newest_part_is_named(dialect, 
         assert decision.parts[1].etag == etags[newest]
         assert world.object(session) == session.content
         assert [call.op for call in replica.store.calls].count("list_parts") == 1
+
+    run(main())
+
+
+def test_parts_behind_the_first_page_of_their_list_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C3: an upload may have ten thousand; a store shows a thousand at once, and here two."""
+    monkeypatch.setattr(simulated_bucket, "_page_limit", lambda limit: min(limit, 2))
+
+    async def main() -> None:
+        world = World()
+        session = await world.session()
+        last = session.receipts[-1]
+        for etag in ("e" * 32, "f" * 32):  # LIST shows the second one's receipt last, too; the first is the newest
+            twin = dataclasses.replace(last, etag=etag)
+            await world.plain.put(keys.receipt(TENANT, session.id, twin), b"", timeout=30)
+        await wait(5)
+        _restore_part(world, session, last.index, "e" * 32)
+        assert (await world.replica().commit(session)).size == len(session.content)
+        decision = world.decision(session)
+        assert decision is not None
+        assert decision.parts[-1].etag == "e" * 32
 
     run(main())
 

@@ -19,7 +19,7 @@ from sealane.domain.errors import (
 from sealane.domain.records import DoneRecord
 from sealane.domain.states import SessionState
 from sealane.domain.views import CommittedObject
-from sealane.store import keys
+from sealane.store import keys, simulated_bucket
 
 # --- preconditions ---
 
@@ -37,6 +37,21 @@ def test_i16_each_replace_is_the_next_generation_and_its_bytes_are_at_the_key() 
             whole(world, session, number)
             assert dataclasses.replace(await world.replica().commit(session), replayed=False) == answer
         assert [claim.generation for claim in world.claims(KEY)] == [1, 2, 3]
+
+    run(main())
+
+
+def test_i16_a_key_with_more_claims_than_a_page_shows_is_not_wedged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store shows a thousand at once, and here two; the next number is above all of them."""
+    monkeypatch.setattr(simulated_bucket, "_page_limit", lambda limit: min(limit, 2))
+
+    async def main() -> None:
+        world = World()
+        for number in range(1, 6):
+            session = await held(world, (ONE, TWO)[number % 2], ANY)
+            whole(world, session, number)
+            state = await world.replica().key(KEY)
+            assert state.generation == number
 
     run(main())
 
