@@ -43,16 +43,20 @@ class Watcher:
             shown: SessionView | None = None
             shown_at = loop.time()
             pause = self._pace.interval
+            beat = False
             while True:
                 view = await self._sessions.get(tenant, session, deadline)
                 pause = self._pace.interval if view != shown else min(PATIENCE * pause, SLOWEST * self._pace.interval)
-                if view != shown or loop.time() - shown_at >= self._pace.heartbeat:
+                if view != shown or beat:
                     yield view
                     shown, shown_at = view, loop.time()
                 if view.state.final:
                     return
+                # However rare the looks have become, a heartbeat is not put off until the next one.
+                quiet = shown_at + self._pace.heartbeat - loop.time()
+                beat = quiet <= pause
                 try:
-                    async with asyncio.timeout(min(pause, self._pace.heartbeat)):
+                    async with asyncio.timeout(min(pause, max(0.0, quiet))):
                         await draining.wait()
                 except TimeoutError:
                     continue

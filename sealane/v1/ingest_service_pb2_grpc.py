@@ -156,8 +156,9 @@ class IngestServiceServicer:
     def WatchSession(self, request, context):
         """Streams the session at once, then on every change, and unchanged as a heartbeat; ends after a final state.
 
-        As GetSession. It is looked at every second while it changes, and shown every 15 s at least. A stream that breaks is
-        simply opened again. NOT_FOUND on the way: the session was removed before its final state was seen.
+        As GetSession. It is looked at every second while it changes, every five while it does not, and shown every 15 s at
+        least. A stream that breaks is simply opened again. NOT_FOUND on the way: the session was removed before its final
+        state was seen.
         Roles: uploader, reader, operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
