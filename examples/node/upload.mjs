@@ -175,8 +175,9 @@ async function fill(lanes, object) {
     const missing = session.coverage.missing_ranges.flatMap(({ first, last }) =>
       Array.from({ length: last - first + 1 }, (_, i) => Number(first) + i),
     );
+    const each = Math.min(PER_STREAM, Math.ceil(missing.length / lanes.length));
     const lane = async (client) => {
-      while (missing.length) await send(client, object, missing.splice(0, PER_STREAM));
+      while (missing.length) await send(client, object, missing.splice(0, each));
     };
     const failed = (await Promise.allSettled(lanes.map(lane))).flatMap(({ reason }) => reason ?? []);
     if (failed.length) await pause(failed.find((error) => !passes(error, failures)) ?? failed[0], failures++);
@@ -201,6 +202,7 @@ async function commit(assembly, lanes, object, blake3) {
 }
 
 try {
+  if (positionals.length !== 1) throw new Error('give one FILE; the options are at the top of this program');
   const lanes = Array.from({ length: Number(options.streams) }, () => connect(IngestService, options.ingest));
   const file = await open(positionals[0]);
   const object = await session(lanes[0], positionals[0], file);
