@@ -18,7 +18,7 @@ from sealane.cli.endpoints import DEFAULT_ASSEMBLY, DEFAULT_INGEST
 from sealane.cli.exit_codes import ExitCode
 from sealane.cli.failures import CommandFailed
 from sealane.cli.output import Output, table
-from sealane.cluster_file import DEFAULT_DIRECTORY, SERVER_NAME
+from sealane.cluster_file import DEFAULT_DIRECTORY, SERVER_NAME, ClusterInfo
 from sealane.extras import needed
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def command(
     def say(text: str) -> None:
         output.record({"event": text}) if as_json else output.note(text)
 
+    chosen = _settings(settings)
     make = partial(
         Cluster,
         directory,
@@ -97,13 +98,13 @@ def command(
         assembly=assembly,
         tenant=tenant,
         tls=tls,
-        settings=_settings(settings),
+        settings=chosen,
         say=say,
     )
     asked = {"s3_port": s3_port, "ingest_port": ingest_port, "assembly_port": assembly_port}
     try:
         with stop_on_signal(), running(make, asked, say) as cluster:
-            _announce(cluster, output)
+            _announce(cluster, output, chosen.get("SEALANE_IDENTITY", "static"))
             try:
                 _tend(cluster)
             except Stopped:
@@ -150,7 +151,7 @@ def _tend(cluster: Cluster) -> NoReturn:
         cluster.tend()
 
 
-def _announce(cluster: Cluster, output: Output) -> None:
+def _announce(cluster: Cluster, output: Output, identity: str) -> None:
     info = cluster.info
     if output.as_json:
         output.record({"ready": True, **asdict(info)})
@@ -166,32 +167,40 @@ def _announce(cluster: Cluster, output: Output) -> None:
             ("bucket", info.store.bucket),
             ("access key", info.store.access_key),
             ("secret key", info.store.secret_key),
-            ("tenant", info.tenant),
+            ("tenant", info.tenant if identity == "static" else f"each caller's own (SEALANE_IDENTITY={identity})"),
             ("state", f"{cluster.directory} (kept)"),
         ]
     )
     if info.ca_file:
         output.line("\nCommands in this folder know whom to trust. From elsewhere:\n")
         output.line(f"  export SEALANE_CA_FILE={shlex.quote(info.ca_file)} SEALANE_SERVER_NAME={SERVER_NAME}")
+    output.line("\nTry, from another terminal in this folder:\n")
+    for line in commands_to_try(info, found=cluster.directory == DEFAULT_DIRECTORY.absolute(), identity=identity):
+        output.line(f"  {line}")
+    output.line("\nCtrl-C stops everything.")
+
+
+def commands_to_try(info: ClusterInfo, *, found: bool, identity: str) -> list[str]:
+    """Lines that work as they stand, but for words in capitals. ``found``: by commands that are told no address."""
     ingest, assembly = info.addresses("ingest"), info.addresses("assembly")
     reach = f"-cacert {shlex.quote(info.ca_file)}" if info.ca_file else "-plaintext"
     flags = ""
-    if cluster.directory != DEFAULT_DIRECTORY.absolute():
+    if not found:
         flags = f" --ingest {','.join(ingest)} --assembly {','.join(assembly)}"
         if info.ca_file:
             flags += f" --ca-file {shlex.quote(info.ca_file)} --server-name {SERVER_NAME}"
+    if {"tokens", "jwt"} & {mode.strip() for mode in identity.split(",")}:
+        flags += " --token-file TOKEN"
+        reach += ' -H "authorization: Bearer $(cat TOKEN)"'
     session = '{"session_id":"SESSION"}'
-    output.line("\nTry, from another terminal in this folder:\n")
-    for line in (
+    return [
         f"sealane put FILE{flags}",
         f"sealane ls{flags}",
         f"grpcurl {reach} {ingest[0]} list",
         f"grpcurl {reach} {ingest[0]} sealane.v1.IngestService/GetServerInfo",
         f"grpcurl {reach} -d '{session}' {ingest[0]} sealane.v1.IngestService/GetSession",
         f"grpcurl {reach} -d '{session}' {assembly[0]} sealane.v1.AssemblyService/GetCommit",
-    ):
-        output.line(f"  {line}")
-    output.line("\nCtrl-C stops everything.")
+    ]
 
 
 def _settings(pairs: tuple[str, ...]) -> Mapping[str, str]:
