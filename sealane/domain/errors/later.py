@@ -56,7 +56,7 @@ class DeadlineExceeded(SealaneError):
 
     def __init__(
         self,
-        message: str = "The request's deadline came first. Repeat it with a longer one; it is idempotent.",
+        message: str = "The deadline came first: yours, or the longest that this server allows. Repeat the request; nothing is lost.",
         *,
         private: str = "",
     ) -> None:
