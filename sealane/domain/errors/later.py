@@ -56,7 +56,7 @@ class DeadlineExceeded(SealaneError):
 
     def __init__(
         self,
-        message: str = "The deadline came first: yours, or the longest that this server allows. Repeat the request; nothing is lost.",
+        message: str = "The deadline, yours or the longest this server allows, came first. Repeat: nothing is lost.",
         *,
         private: str = "",
     ) -> None:
