@@ -9,7 +9,7 @@ import grpc
 
 from sealane.domain.ids import SessionId
 from sealane.domain.views import CommittedObject
-from sealane.rpc.convert import committed_from_proto
+from sealane.rpc.convert import committed_from_proto, holder_from_proto
 from sealane.rpc.status import from_rpc_error
 from sealane.store import keys
 from sealane.v1 import assembly_service_pb2, ingest_service_pb2, session_pb2
@@ -61,6 +61,13 @@ def _success(model: Model, call: Call, session: str, answer: bytes) -> None:
                 model.committed(session, comparable(committed_from_proto(outcome.committed_object)))
         case "GetSession":
             _shown(model, session, ingest_service_pb2.GetSessionResponse.FromString(answer).session)
+        case "ListSessions":
+            for listed_session in ingest_service_pb2.ListSessionsResponse.FromString(answer).sessions:
+                _shown(model, listed_session.session_id, listed_session)
+        case "GetKey":
+            asked = assembly_service_pb2.GetKeyRequest.FromString(call.request or b"")
+            shown = assembly_service_pb2.GetKeyResponse.FromString(answer)
+            model.key_shown(asked.object_key, holder_from_proto(shown.holder) if shown.HasField("holder") else None)
         case "UploadChunks":
             listed = max((at for at, op, _ in call.landings if op == "list_objects"), default=0.0)
             model.taken(session, listed)
@@ -78,6 +85,12 @@ def judge_message(model: Model, call: Call, message: bytes) -> None:
     match call.name:
         case "WatchSession":
             _shown(model, _session_of(call), ingest_service_pb2.WatchSessionResponse.FromString(message).session)
+        case "AuditStore":
+            audited = assembly_service_pb2.AuditStoreResponse.FromString(message)
+            if audited.HasField("finding"):
+                found = audited.finding
+                kind = assembly_service_pb2.AuditKind.Name(found.kind).removeprefix("AUDIT_KIND_")
+                model.found(kind, found.session_id, found.key)
         case "VerifyObject":
             progress = assembly_service_pb2.VerifyObjectResponse.FromString(message)
             if progress.blake3:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sealane.store.keys import TOKEN_METADATA
@@ -24,6 +24,14 @@ class WatchedBucket(SimulatedBucket):
 
     def __init__(self, dialect: Dialect) -> None:
         super().__init__(dialect=dialect)
+        self.strangers: dict[str, SimulatedObject] = {}
+        """What somebody else has written, by key."""
+
+    def put_by_stranger(self, key: str) -> None:
+        """An object that is none of sealane's."""
+        now = datetime.fromtimestamp(0, UTC)
+        super().put(key, b"somebody else's", now, if_absent=False, content_type="text/plain")
+        self.strangers[key] = self._objects[key]
 
     def put(self, key: str, body: bytes, now: datetime, *, if_absent: bool, content_type: str) -> str:
         before = self._objects.get(key)

@@ -209,6 +209,37 @@ async def prove(actor: Actor) -> None:
         await asyncio.sleep(actor.rng.choice((0.2, 1.0, 60.0)) * actor.rng.random())
 
 
+async def audit(actor: Actor) -> None:
+    """The store walked both ways, of things of any age, and mended as far as an audit may."""
+    repair = actor.rng.random() < 0.7
+    min_age = actor.rng.choice((0.0, 0.0, 0.0, 30.0, None))
+    async for _ in actor.client.audit(min_age=min_age, repair=repair):
+        pass
+
+
+async def patrol(actor: Actor) -> None:
+    """Walk after walk, and the key's holder between them, until what is being removed meanwhile has gone."""
+    for _ in range(12):
+        try:
+            async for _ in actor.client.audit(min_age=0.0, repair=actor.rng.random() < 0.2):
+                pass
+            if actor.session.key:
+                await actor.client.get_key(actor.session.key, timeout=20.0)
+        except SealaneError as error:
+            actor.world.failed(actor, error)
+        await asyncio.sleep(0.1 * actor.rng.random())
+
+
+async def look(actor: Actor) -> None:
+    """Who holds the key, again and again."""
+    for _ in range(actor.rng.choice((4, 10, 30))):
+        try:
+            await actor.client.get_key(actor.session.key, timeout=20.0)
+        except SealaneError as error:
+            actor.world.failed(actor, error)
+        await asyncio.sleep(actor.rng.choice((0.02, 0.02, 0.1, 0.5, 100.0)) * actor.rng.random())
+
+
 DEEDS: dict[str, Callable[[Actor], Coroutine[Any, Any, None]]] = {
     "upload": upload,
     "create_and_upload": create_and_upload,
@@ -225,4 +256,7 @@ DEEDS: dict[str, Callable[[Actor], Coroutine[Any, Any, None]]] = {
     "poll": poll,
     "watch": watch,
     "prove": prove,
+    "audit": audit,
+    "look": look,
+    "patrol": patrol,
 }

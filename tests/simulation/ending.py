@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from assembly_service.audit import Auditor
+from assembly_service.audit_findings import AuditKind, Summary
 from sealane.domain.decision import Outcome
 from sealane.domain.records import DoneRecord
 from sealane.store import keys
@@ -46,6 +49,19 @@ async def recover(world: World) -> None:
         if facts.alive and facts.committed and decided is not None:
             again = assembly.committer.commit(world.tenant, facts.id, decided, Deadline.after(60.0))
             world.model.committed(facts.id, comparable(await process.spawn(again)))
+    summary = await process.spawn(_audited(world, assembly.auditor))
+    strange = len(world.bucket.strangers)
+    if {kind: tally.count for kind, tally in summary.by_kind.items()} != (
+        {AuditKind.OBJECT_WITHOUT_RECORDS: strange} if strange else {}
+    ):
+        world.violate("I9", f"sealane's own audit finds, in the end: {summary.by_kind}")
+
+
+async def _audited(world: World, auditor: Auditor) -> Summary:
+    """The end of an audit of everything, of any age."""
+    messages = auditor.audit(world.tenant, Deadline.after(600.0), min_age=timedelta(0))
+    [summary] = [message async for message in messages if isinstance(message, Summary)]
+    return summary
 
 
 def last_look(world: World) -> None:
@@ -78,6 +94,9 @@ def last_look(world: World) -> None:
             wanted = model.contents.get(holder.done.blake3)
             if b"".join(stored.read()) != wanted:
                 world.violate("I16", f"{chosen} has other bytes than its holder, generation {holder.generation}")
+    for key, written in bucket.strangers.items():
+        if bucket.object(key) is not written:
+            world.violate("I16", f"somebody else's object at {key} is not what it was")
     for session in world.successes:
         facts = model.sessions[session]
         replaced = facts.outcome is Outcome.DUPLICATE or (facts.generation and model.keys.replaced(facts))

@@ -190,6 +190,25 @@ GUARDS = (
         "        return self.in_use + length <= size and (",
         "        return True or (",
     ),
+    Guard(
+        "nothing replaces what sealane did not write",
+        "assembly_service/claiming.py",
+        "        foreign = head is not None and not is_of(head, present)\n",
+        "        foreign = False\n",
+    ),
+    Guard(
+        "a vacant key with somebody's objects below it is refused",
+        "assembly_service/names.py",
+        "            if wanted is Nature.OBJECT and known is not Nature.FOLDER:",
+        "            if False:",
+    ),
+    Guard(
+        "an audit asks again for an object without records",
+        "assembly_service/audit_session.py",
+        "            if await self._head(listed_object.key, deadline) is not None:\n"
+        '                text = "An object of a session that has no records',
+        '            if True:\n                text = "An object of a session that has no records',
+    ),
 )
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from sealane.domain.decision import Outcome
 from sealane.domain.ids import Tenant
 from sealane.domain.records import DoneRecord
+from sealane.domain.states import SessionState
+from sealane.domain.views import KeyHolder
 from sealane.store import keys
 from tests.simulation.steps import StoreSteps
 
@@ -85,6 +87,36 @@ class Model(StoreSteps):
         facts = self.sessions.get(session)
         if facts is not None and not facts.committed:
             self.violate("I7", f"{facts.id} is shown as committed, and done.json is not there")
+
+    def key_shown(self, key: str, holder: KeyHolder | None) -> None:
+        """A chosen key is shown as held, or vacant (None)."""
+        strange = f"{self.tenant}/{key}" in self._world.bucket.strangers
+        if strange is not (holder is not None and holder.foreign):
+            whose = "somebody else's" if strange else "vacant or sealane's"
+            self.violate("I16", f"{key} is {whose}, and is shown as held by {holder}")
+        if holder is None or holder.foreign:
+            return
+        facts = self.sessions[holder.session_id]
+        if facts.generation != holder.generation or facts.record.chosen_key != key:
+            self.violate("I16", f"{key} is shown as held by {holder}; that session's is generation {facts.generation}")
+        if holder.state is SessionState.COMMITTED and not facts.committed:
+            self.violate("I7", f"{facts.id} is shown as committed, and done.json is not there")
+        if holder.state is SessionState.DELETED and not facts.delete_asked:
+            self.violate("I8", f"{facts.id} is shown as deleted, and nobody has asked for that")
+
+    def found(self, kind: str, session: str, key: str) -> None:
+        """An audit tells of something that does not fit. Nobody has forged anything, and a stranger wrote little."""
+        facts = self.sessions.get(session)
+        if kind in {"BAD_RECORD", "UNKNOWN_KEY"}:
+            self.violate("I12", f"an audit tells of {kind}: {key}")
+        elif kind == "OBJECT_WITHOUT_RECORDS" and key not in self._world.bucket.strangers:
+            self.violate("I9", f"an audit tells of an object without records: {key}")
+        elif facts is None:
+            return
+        elif kind == "OBJECT_MISSING" and facts.committed and self._object_of(facts) is not None:
+            self.violate("I4", f"an audit tells that the object of {facts.id} is missing, and it is there")
+        elif kind in {"RECORD_WITHOUT_SESSION", "RECEIPT_WITHOUT_SESSION"} and facts.alive:
+            self.violate("I8", f"an audit tells of {kind}: {key}; the session is there: {facts.outcome or 'OPEN'}")
 
     def proved(self, session: str, digest: bytes, size: int) -> None:
         """The object of ``session`` is answered as read back, with this digest."""

@@ -85,6 +85,30 @@ def _fate(rng: random.Random, actors: list[str]) -> Fate:
 
 def make(seed: int) -> Plan:
     """The plan of ``seed``."""
+    return _with_onlookers(_drawn(seed))
+
+
+def _with_onlookers(plan: Plan) -> Plan:
+    """Who walks all of it, who asks for keys, and who has written beside sealane: drawn apart, by dice of their own."""
+    rng = random.Random(f"onlookers of {plan.seed}")
+    deeds = list(plan.deeds)
+    keyed = bool(plan.sessions[0].key)
+    if rng.random() < 0.15:
+        deeds.append(Deed("audit", 0, rng.choice((0.3, 1.0, 3.0, 100.0, 300.0)) * rng.random(), 400.0))
+    if keyed and rng.random() < 0.3:
+        deeds.append(Deed("look", 0, rng.random(), 120.0))
+    if rng.random() < 0.05:  # walks, one after the other, while something goes
+        deeds.append(Deed("patrol", 0, rng.choice((0.2, 0.6)), 120.0))
+        deeds.append(Deed("remove", len(plan.sessions) - 1, rng.choice((0.3, 0.7, 1.5)), 60.0))
+        standing = [Fate(f"assembly-{n % REPLICAS}", 0, rng.randrange(20, 300), "pause", 4.0) for n in range(6)]
+        plan = replace(plan, fates=(*plan.fates, *standing))
+    strangers: tuple[str, ...] = ()
+    if keyed and rng.random() < 0.06:
+        strangers = (rng.choice(("docs/report", "docs/report/annex")),)
+    return replace(plan, deeds=tuple(deeds), strangers=strangers)
+
+
+def _drawn(seed: int) -> Plan:
     rng = random.Random(seed)
     sessions = tuple(_session(rng, number) for number in range(rng.choices((1, 2, 3), (16, 3, 1))[0]))
     if rng.random() < 0.3:

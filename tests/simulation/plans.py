@@ -122,8 +122,10 @@ class Plan:
     net: tuple[NetFault, ...] = ()
     fates: tuple[Fate, ...] = ()
     skews: tuple[tuple[str, float], ...] = ()
+    strangers: tuple[str, ...] = ()
+    """Chosen keys at which somebody else's objects lie from the start."""
 
-    TROUBLES = ("deeds", "faults", "storms", "cuts", "net", "fates", "skews")
+    TROUBLES = ("deeds", "faults", "storms", "cuts", "net", "fates", "skews", "strangers")
 
     @property
     def calm(self) -> bool:
@@ -140,7 +142,8 @@ class Plan:
     def __str__(self) -> str:
         lines = [f"seed {self.seed}: {self.dialect}, pages of {self.page}, a pass every {self.pace:g} s"]
         lines += [f"  {number}: {session}" for number, session in enumerate(self.sessions)]
-        for name in self.TROUBLES[:-1]:
+        for name in self.TROUBLES[:-2]:
             lines += [f"  {item}" for item in getattr(self, name)]
         lines += [f"  clock of {who} is wrong by {skew:g} s" for who, skew in self.skews]
+        lines += [f"  somebody else's object at {key}" for key in self.strangers]
         return "\n".join(lines)

@@ -110,6 +110,8 @@ class StoreSteps:
             self.violate("I15", f"{facts.id} has expired after {now - facts.created:.0f} s, before its time")
         if decision.outcome is Outcome.COMMIT and facts.record.chosen_key:
             self.keys.decided(facts)
+            if not facts.record.tombstone and self._strange(facts.record.key):
+                self.violate("I16", f"{facts.id} is decided where, or above where, somebody else's object lies")
         if decision.parameters is None or decision.outcome is not Outcome.COMMIT:
             return
         content = self.contents.get(decision.parameters.blake3)
@@ -151,6 +153,8 @@ class StoreSteps:
         if found is None:
             if keys.parse_claim_key(key) is not None:
                 self.violate("I16", f"a claim was deleted: {key}")
+            if key in self._world.bucket.strangers:
+                self.violate("I16", f"somebody else's object is deleted: {key}")
             facts = self.owner_of(key)
             if facts is not None and facts.record.chosen_key:
                 self.keys.will_delete(facts)
@@ -218,6 +222,10 @@ class StoreSteps:
         """Whose object it is that lies at ``key``."""
         found = self._world.bucket.object(key)
         return None if found is None else self.by_token.get(found.head.metadata.get(keys.TOKEN_METADATA, ""))
+
+    def _strange(self, key: str) -> bool:
+        """Whether somebody else's object lies at ``key``, or below it."""
+        return any(at == key or at.startswith(f"{key}/") for at in self._world.bucket.strangers)
 
     def _object_of(self, facts: SessionFacts) -> SimulatedObject | None:
         found = self._world.bucket.object(facts.record.key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +13,13 @@ from blake3 import blake3
 from assembly_service.retention import Retention
 from sealane.domain.decision import CommitParameters, DecidedPart, Decision, Outcome
 from sealane.domain.ids import SessionId, Tenant
+from sealane.domain.precondition import Precondition
 from sealane.domain.records import DoneRecord, SessionRecord
-from sealane.store.simulated_bucket import SimulatedBucket
+from sealane.domain.states import SessionState
+from sealane.domain.views import KeyHolder
+from sealane.store.simulated_traits import SEAWEEDFS
+from tests.simulation.bucket import WatchedBucket
+from tests.simulation.chosen_keys import _log
 from tests.simulation.facts import SessionFacts
 from tests.simulation.model import Model
 from tests.simulation.services import Ear
@@ -26,15 +32,17 @@ DECIDED = 10.0
 def told(facts_are: dict[str, Any]) -> tuple[Model, SessionFacts, list[str]]:
     """A model that knows one session, and what it finds wrong: the invariants' names."""
     found: list[str] = []
+    bucket = WatchedBucket(SEAWEEDFS)
+    bucket.put_by_stranger("acme/strange")
     world: Any = SimpleNamespace(
         tenant=Tenant("acme"),
         chunk=1024,
         retention=Retention(grace=timedelta(seconds=15), outcome=timedelta(seconds=150)),
-        bucket=SimulatedBucket(),
+        bucket=bucket,
         loop=SimpleNamespace(now=20.0),
         violate=lambda invariant, text: found.append(invariant),
     )
-    model = Model(world)
+    model = bucket.model = Model(world)
     model.declare(MINE)
     model.declare(OTHER)
     record = SessionRecord(SESSION, f"acme/by-session/{SESSION}/f", "f", 1024, 1024, "1" * 32, 60, "text/plain")
@@ -113,6 +121,86 @@ def test_i4_what_is_read_back_is_what_was_committed() -> None:
     assert found == []
     model.proved(SESSION, blake3(OTHER).digest(), len(MINE))
     assert found == ["I4"]
+
+
+def holder(key: str, **values: Any) -> KeyHolder:
+    known: dict[str, Any] = {
+        "object_key": key,
+        "generation": 1,
+        "session_id": SESSION,
+        "state": SessionState.COMMITTED,
+        "size": len(MINE),
+        "blake3": blake3(MINE).digest(),
+        "commit_time": datetime(2030, 1, 1, tzinfo=UTC),
+    }
+    return KeyHolder(**{**known, **values})
+
+
+@pytest.mark.parametrize(
+    ("key", "shown", "wrong"),
+    [
+        ("k", None, []),
+        ("k", {}, []),
+        ("k", {"generation": 2}, ["I16"]),
+        ("k", {"foreign": True}, ["I16"]),
+        ("k", {"state": SessionState.DELETED}, ["I8"]),  # nobody has asked for that
+        ("other", {}, ["I16"]),
+        ("strange", {"foreign": True}, []),
+        ("strange", None, ["I16"]),
+    ],
+)
+def test_i16_a_key_is_shown_as_held_by_who_holds_it(key: str, shown: dict[str, Any] | None, wrong: list[str]) -> None:
+    """GetKey."""
+    decided = committed(MINE)
+    decided["decision"] = replace(decided["decision"], generation=1)
+    model, facts, found = told(decided)
+    facts.record = replace(facts.record, key="acme/k", chosen_key="k", precondition=Precondition())
+    facts.done = DoneRecord(SESSION, "e-1", len(MINE), blake3(MINE).digest(), datetime(2030, 1, 1, tzinfo=UTC))
+    model.key_shown(key, None if shown is None else holder(key, **shown))
+    assert found == wrong
+
+
+def test_i7_a_key_is_not_shown_as_committed_before_done_json() -> None:
+    decided = committed(MINE)
+    decided["decision"] = replace(decided["decision"], generation=1)
+    model, facts, found = told(decided)
+    facts.record = replace(facts.record, key="acme/k", chosen_key="k", precondition=Precondition())
+    model.key_shown("k", holder("k"))
+    assert found == ["I7"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "alive", "wrong"),
+    [
+        ("BAD_RECORD", "", True, ["I12"]),
+        ("UNKNOWN_KEY", ".sealane/acme/odd", True, ["I12"]),
+        ("OBJECT_WITHOUT_RECORDS", f"acme/by-session/{SESSION}/f", False, ["I9"]),
+        ("OBJECT_WITHOUT_RECORDS", "acme/strange", True, []),
+        ("RECEIPT_WITHOUT_SESSION", "", True, ["I8"]),
+        ("RECEIPT_WITHOUT_SESSION", "", False, []),
+        ("SESSION_OVERDUE", "", True, []),
+        ("OBJECT_MISSING", "", True, []),  # it is
+    ],
+)
+def test_an_audit_finds_nothing_that_is_not_so(kind: str, key: str, alive: bool, wrong: list[str]) -> None:
+    model, facts, found = told({**committed(MINE), "alive": alive})
+    facts.done = DoneRecord(SESSION, "e-1", len(MINE), blake3(MINE).digest(), datetime(2030, 1, 1, tzinfo=UTC))
+    model.found(kind, SESSION, key)
+    assert found == wrong
+
+
+def test_i16_nothing_becomes_of_somebody_elses_object() -> None:
+    model, facts, found = told({})
+    bucket = model._world.bucket
+    bucket.delete("acme/strange")
+    assert found == ["I16"]
+    found.clear()
+    bucket.put_by_stranger("acme/k/below")
+    facts.record = replace(facts.record, key="acme/k", chosen_key="k", precondition=Precondition())
+    decision = replace(committed(MINE)["decision"], generation=1)
+    model.keys.claims = {_log(model, facts): {1: SESSION}}
+    model._decided(facts, decision)
+    assert found == ["I16"]
 
 
 @pytest.mark.parametrize(("stood", "wrong"), [(872.0, []), (0.0, ["BUG"])])

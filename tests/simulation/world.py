@@ -68,6 +68,8 @@ class World:
         self.network = Network(self, self.loop, random.Random(f"{plan.seed} network"))
         begin = self.start
         self.network.cuts = [(c.one, c.other, begin + c.start, begin + c.start + c.seconds) for c in plan.cuts]
+        for key in plan.strangers:
+            self.bucket.put_by_stranger(f"{self.tenant}/{key}")
         self.contents = [session.content for session in plan.sessions]
         self.successes: dict[str, CommittedObject] = {}
         self._net_seen = [0] * len(plan.net)
@@ -155,7 +157,8 @@ class World:
 
     def failed(self, actor: Actor, error: SealaneError) -> None:
         """A client was refused."""
-        possible = not actor.session.match  # a generation that is not there can't be replaced
+        # A generation that is not there can't be replaced, nor what is somebody else's.
+        possible = not actor.session.match and not self.plan.strangers
         if self.plan.calm and possible and len(self.plan.deeds) == 1 and actor.deed.kind not in {"leave", "wrong"}:
             self.violate("I14", f"nothing went wrong, and {actor.deed.kind} failed: {type(error).__name__} {error}")
 
