@@ -20,7 +20,7 @@ from sealane.store.retry import RetryingStore
 from sealane.store.session_records import SessionRecords
 
 MAX_UPLOADS = 10_000
-"""Judged in one pass; further ones wait for the next: they are kept in memory, some 500 bytes each."""
+"""Judged in one pass, as they are kept in memory, some 500 bytes each; the next pass begins behind them."""
 
 
 class ChosenUploads:
@@ -37,14 +37,17 @@ class ChosenUploads:
         self._retention = retention
         self._uploads: dict[str, dict[str, ListedUpload]] = {}
 
-    async def list(self, prefix: str, *, page_seconds: float, min_age: timedelta | None = None) -> None:
-        """The uploads under ``prefix`` at keys that callers may have chosen.
+    async def list(
+        self, prefix: str, *, page_seconds: float, min_age: timedelta | None = None, after: str | None = None
+    ) -> str | None:
+        """The uploads under ``prefix`` at keys that callers may have chosen, from the cursor ``after`` on. Answers the
+        cursor behind the last, to begin the next pass with; None at the end.
 
         Those younger than ``min_age`` (or the grace) are left for another pass: their sessions have hardly begun. No
         safety rests on that.
         """
         min_age = self._retention.grace if min_age is None else min_age
-        cursor: str | None = None
+        cursor = after
         count = 0
         while count < MAX_UPLOADS:
             page = await self._store.list_uploads(prefix, Deadline.after(page_seconds), cursor=cursor)
@@ -55,7 +58,8 @@ class ChosenUploads:
                     count += 1
             cursor = page.cursor
             if cursor is None:
-                return
+                return None
+        return cursor
 
     def __bool__(self) -> bool:
         """Whether there is anything left to judge."""

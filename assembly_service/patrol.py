@@ -86,6 +86,8 @@ class Patrol:
         self._may_run = may_run
         self._kicked: asyncio.Queue[tuple[Tenant, SessionId]] = asyncio.Queue(_KICKS)
         self._rest: dict[SessionId, tuple[_Seen, datetime]] = {}
+        self._judged_to: str | None = None
+        """Where the uploads at chosen keys go on in the next full pass; None: from the first one."""
 
     def kick(self, tenant: Tenant, session: SessionId) -> None:
         """Look at this session soon. Best effort: if too many wait, the next pass finds it."""
@@ -129,7 +131,8 @@ class Patrol:
         chosen = self._orphans.at_chosen_keys()
         listed_as: Counter[Listed] = Counter()
         if full:  # ⚠ the uploads first, then every session that could finish one
-            await chosen.list("", page_seconds=self._pace.page_seconds)
+            after, self._judged_to = self._judged_to, None  # from the first one, if the store won't go on from there
+            self._judged_to = await chosen.list("", page_seconds=self._pace.page_seconds, after=after)
         resting: dict[SessionId, tuple[_Seen, datetime]] = {}
 
         async def look(listed: ListedSession | ListedScratch) -> None:

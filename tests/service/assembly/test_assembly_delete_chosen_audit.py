@@ -14,6 +14,7 @@ from assembly_world import DIALECTS, TENANT, World
 from chosen_deletes import KEY, ONE, TWO, at_key, held, sessions_left
 from deletes import delete
 
+from assembly_service import chosen_uploads
 from assembly_service.audit_findings import AuditKind, Finding
 from sealane.domain.claims import ANY
 from sealane.domain.ids import SessionId
@@ -147,6 +148,34 @@ def test_w6_at_a_chosen_key_an_upload_goes_only_if_no_session_of_the_key_can_fin
         }
         assert lone
         assert at_key(world) == holder.content
+
+    run(main())
+
+
+def test_w6_living_uploads_at_chosen_keys_however_many_hide_no_orphan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass judges so many, and the next one those behind them; at the end it begins anew."""
+    monkeypatch.setattr(chosen_uploads, "MAX_UPLOADS", 2)
+
+    async def main() -> None:
+        world = World()
+        living = [await world.session(ONE, object_key=f"a{n}", ttl=30 * 24 * 3600) for n in range(3)]
+        replica = world.replica()
+        at_once = replica.store.list_uploads
+
+        async def one_by_one(prefix: str, *, timeout: float, cursor: str | None = None, limit: int = 1000) -> Any:
+            return await at_once(prefix, timeout=timeout, cursor=cursor, limit=1)
+
+        monkeypatch.setattr(replica.store, "list_uploads", one_by_one)
+        for _ in range(2):
+            gone = await world.session(ONE, object_key="z", ttl=30 * 24 * 3600)
+            await world.plain.delete(keys.record(TENANT, gone.id, keys.SESSION), timeout=30)
+            await world.plain.delete(keys.record(TENANT, gone.id, keys.MULTIPART), timeout=30)
+            await wait(3600)
+            for _ in range(4):
+                await replica.sweep_all()
+            assert {upload.upload_id for upload in (await world.plain.list_uploads("", timeout=9)).uploads} == {
+                session.upload_id for session in living
+            }
 
     run(main())
 
