@@ -115,6 +115,8 @@ class Model(StoreSteps):
             return
         elif kind == "OBJECT_MISSING" and facts.committed and self._object_of(facts) is not None:
             self.violate("I4", f"an audit tells that the object of {facts.id} is missing, and it is there")
+        elif kind == "UPLOAD_MISSING" and not facts.may_be_lost and facts.alive and facts.decision is None:
+            self.violate("I5", f"an audit tells that the upload of {facts.id} is missing, and nobody has lost it")
         elif kind in {"RECORD_WITHOUT_SESSION", "RECEIPT_WITHOUT_SESSION"} and facts.alive:
             self.violate("I8", f"an audit tells of {kind}: {key}; the session is there: {facts.outcome or 'OPEN'}")
 

@@ -180,12 +180,22 @@ def test_i7_a_key_is_not_shown_as_committed_before_done_json() -> None:
         ("RECEIPT_WITHOUT_SESSION", "", False, []),
         ("SESSION_OVERDUE", "", True, []),
         ("OBJECT_MISSING", "", True, []),  # it is
+        ("UPLOAD_MISSING", "", True, []),  # completed, since it is decided
     ],
 )
 def test_an_audit_finds_nothing_that_is_not_so(kind: str, key: str, alive: bool, wrong: list[str]) -> None:
     model, facts, found = told({**committed(MINE), "alive": alive})
     facts.done = DoneRecord(SESSION, "e-1", len(MINE), blake3(MINE).digest(), datetime(2030, 1, 1, tzinfo=UTC))
     model.found(kind, SESSION, key)
+    assert found == wrong
+
+
+@pytest.mark.parametrize(("lost", "wrong"), [(False, ["I5"]), (True, [])])
+def test_i5_an_audit_misses_the_upload_of_an_open_session_only_if_the_store_has_lost_it(
+    lost: bool, wrong: list[str]
+) -> None:
+    model, _, found = told({"may_be_lost": lost})
+    model.found("UPLOAD_MISSING", SESSION, "")
     assert found == wrong
 
 
