@@ -89,6 +89,23 @@ def test_all_pauses_together_never_outlast_the_patience(seed: int, patience: flo
     asyncio.run(run())
 
 
+def test_patience_begins_anew_with_each_progress() -> None:
+    """An upload of a day may fail every hour, as long as something goes through in between."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        clock = loop.time()
+        loop.time = lambda: clock  # type: ignore[method-assign]  # nobody else uses this loop
+        backoff = Backoff(BackoffPolicy(0.1, 10.0, patience_seconds=60.0), random.Random(1))
+        for _ in range(24):
+            for _ in range(3):
+                clock += backoff.next_pause(NOW)
+            backoff.progress()
+            clock += 3600.0
+
+    asyncio.run(run())
+
+
 def test_what_is_worth_another_try() -> None:
     assert is_transient(NOW)
     assert is_transient(Overloaded())

@@ -63,6 +63,24 @@ async def test_identical_bytes_are_a_success_that_is_marked(here: World, client:
     assert here.object(PATH) == data
 
 
+async def test_a_journal_whose_session_ended_as_a_duplicate_leads_to_its_answer_and_sends_nothing(
+    here: World, client: Client, tmp_path: Path
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(content(4 * KIB + 1))
+    first = await client.upload(path, object_key=KEY)
+    here.assembly.trouble.lose_answers["CommitSession"] = 1_000
+    async with here.client(backoff=BackoffPolicy(0.01, 0.1, patience_seconds=0.5)) as dying:
+        with pytest.raises(errors.GaveUp):
+            await dying.upload(path, object_key=KEY)
+    here.assembly.trouble.lose_answers.clear()
+    created = here.ingest.trouble.calls["CreateSession"]
+    again = await client.upload(path, object_key=KEY)
+    assert (again.duplicate, again.generation, again.digest) == (True, 1, first.digest)
+    assert (again.bytes_sent, again.bytes_resumed) == (0, again.size)
+    assert here.ingest.trouble.calls["CreateSession"] == created
+
+
 async def test_a_conflict_that_is_certain_is_found_before_any_byte_is_sent(here: World, client: Client) -> None:
     """Another size is other bytes; equal sizes are for the commit to judge, and so is what any generation may do."""
     await client.upload(content(3 * KIB), filename="a", object_key=KEY)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client_world import KIB, TINY_FRAMES, World, content, options, world
+from blake3 import blake3
+from client_world import KIB, TINY, TINY_FRAMES, World, content, options, world
 from resuming import at_frame, check
 
 from sealane.client import BackoffPolicy, BrokenStream, GaveUp, SessionState
@@ -17,8 +18,13 @@ from sealane.client.errors import (
     ChunkCorrupt,
     DeadlineExceeded,
     PeerUnavailable,
+    Unauthenticated,
 )
+from sealane.client.frames import frames, header
 from sealane.client.streams import MAX_CORRUPT
+from sealane.rpc.channel import channel
+from sealane.v1 import ingest_service_pb2 as pb
+from sealane.v1 import ingest_service_pb2_grpc
 
 
 def arrived_twice(here: World, chunks: int) -> int:
@@ -135,6 +141,48 @@ async def test_an_iterator_survives_broken_streams_as_its_chunks_are_kept_until_
         result = await client.upload(pieces(), stream_options=TINY_FRAMES)
     await asyncio.wait_for(restarted.wait(), 20)
     check(here, result, data)
+
+
+async def test_an_iterator_s_chunks_are_kept_where_the_server_names_only_the_first_of_the_holes(tmp_path: Path) -> None:
+    """A reply lists so many ranges; the others are missing nevertheless, and nobody could send them again."""
+    data = content(6 * KIB)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield data
+
+    async with world(tmp_path, limits=replace(TINY, max_missing_ranges=1)) as here, here.client() as client:
+        session = (await client.create_session(filename="f", size=len(data))).session_id
+        async with channel(here.ingest.address, own_connection=True) as raw:
+            messages = [header(session)]
+            for index in (0, 2, 4):
+                chunk = memoryview(data)[index * KIB : (index + 1) * KIB]
+                messages += [message for _, message in frames(index, chunk, blake3(chunk).digest(), KIB)]
+            await ingest_service_pb2_grpc.IngestServiceStub(raw).UploadChunks(
+                pb.UploadChunksRequest.FromString(message) for message in messages
+            )
+        here.ingest.trouble.before["UploadChunks"] = lambda: asyncio.sleep(0.5)  # the stream is whole by then, and
+        here.ingest.trouble.refuse["UploadChunks"] = PeerUnavailable(retry_after=0.0)  # nothing of it was stored
+        result = await client.upload(pieces(), session_id=session, stream_options=options(parallel=1))
+        check(here, result, data)
+        assert result.retries == 1
+
+
+async def test_an_upload_outlives_any_number_of_tokens(here: World) -> None:
+    """More than it has streams: what counts are refusals in a row, with nothing acknowledged in between."""
+    data = content(60 * KIB)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for number in range(60):
+            if number % 10 == 9:  # at most five chunks are read ahead: the one before was refused by now
+                here.ingest.trouble.refuse["UploadChunks"] = Unauthenticated()
+            yield data[number * KIB : (number + 1) * KIB]
+
+    few = options(parallel=2, chunks_per_stream=2)
+    async with here.client(token=lambda: "the-token-of-the-hour") as client:
+        session = await client.create_session(filename="f", chunk_size=KIB)
+        result = await client.upload(pieces(), session_id=session.session_id, stream_options=few)
+    check(here, result, data)
+    assert [broken.reason for broken in result.broken_streams].count("UNAUTHENTICATED") > few.parallel
 
 
 async def test_a_full_server_is_asked_again_when_it_said_to(tmp_path: Path) -> None:
