@@ -126,6 +126,17 @@ def test_a_lock_file_that_its_holder_removed_meanwhile_is_not_held(tmp_path: Pat
     second.release()
 
 
+@pytest.mark.parametrize(
+    "other",
+    [{"endpoint": "x:2"}, {"path": "/films/b.mov"}, {"size": 6}, {"mtime_ns": 8}, {"inode": 10}, {"parameters": "00"}],
+    ids=str,
+)
+def test_an_upload_of_another_file_version_or_place_is_another_one(other: dict[str, object]) -> None:
+    """A file that was renamed over another of the same size and time has an inode of its own."""
+    assert replace(ENTRY, **other).key != ENTRY.key  # type: ignore[arg-type]  # by name
+    assert replace(ENTRY, request_id="s", chunk_size=0, session_id="").key == ENTRY.key
+
+
 def test_it_lives_under_the_users_state_and_each_file_and_server_has_its_own(tmp_path: Path) -> None:
     assert default_directory({"XDG_STATE_HOME": "/state"}) == Path("/state/sealane/uploads")
     assert default_directory({"XDG_STATE_HOME": "relative"}) == Path.home() / ".local/state/sealane/uploads"

@@ -145,6 +145,17 @@ def test_a_file_that_was_written_to_with_its_length_kept_is_a_changed_source(tmp
     source.close()
 
 
+def test_a_file_that_has_grown_within_a_tick_of_its_clock_is_a_changed_source(tmp_path: Path) -> None:
+    source = seekable("path", b"x" * 100, tmp_path)
+    assert source.identity is not None
+    with (tmp_path / "file").open("ab") as file:
+        file.write(b"y")
+    os.utime(tmp_path / "file", ns=(1, source.identity.mtime_ns))
+    with pytest.raises(SourceChanged):
+        source.check_unchanged()
+    source.close()
+
+
 def test_a_files_identity_is_that_of_the_file_and_not_of_the_name(tmp_path: Path) -> None:
     (tmp_path / "real").write_bytes(b"abc")
     (tmp_path / "link").symlink_to("real")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from assembly_writes import decide
 from blake3 import blake3
 from grpc import aio
@@ -85,11 +86,17 @@ async def test_a_drain_lets_a_stream_finish_the_chunk_in_hand_and_no_other() -> 
         assert replica.ingest.memory.in_use == 0
 
 
-async def test_a_drain_ends_streams_that_wait_between_chunks_and_watches_at_once() -> None:
-    async with running(watch_seconds=30.0) as replica:
+@pytest.mark.parametrize("sent", [0, 1])
+async def test_a_drain_ends_streams_that_wait_between_chunks_and_watches_at_once(sent: int) -> None:
+    store = SimulatedStore()
+    async with running(store, watch_seconds=30.0) as replica:
         session = (await replica.create(size=len(DATA))).session_id
         call = replica.stub.UploadChunks(timeout=20)
         await call.write(header(session))
+        for index in range(sent):
+            for message in chunk(index, PIECES[index]):
+                await call.write(message)
+        await until(lambda: len(receipt_keys(store, session)) == sent, what="what was sent is stored")
         watch = replica.stub.WatchSession(pb.WatchSessionRequest(session_id=session), timeout=20)
         await watch.read()
         await until(lambda: replica.ingest.memory.in_use == KIB, what="the stream waits for a chunk")
@@ -113,6 +120,16 @@ async def test_a_drain_gets_a_stream_out_of_the_queue_for_memory() -> None:
 
 
 # --- memory that does not come ---
+
+
+async def test_a_stream_of_a_small_object_leases_no_more_than_its_bytes() -> None:
+    async with running() as replica:
+        session = (await replica.create(size=10)).session_id
+        call = replica.stub.UploadChunks(timeout=20)
+        await call.write(header(session))
+        await until(lambda: replica.ingest.memory.leases == 1, what="the stream waits for a chunk")
+        assert replica.ingest.memory.in_use == 10
+        call.cancel()
 
 
 async def test_a_stream_that_gets_no_memory_in_time_is_overloaded_and_harms_nobody() -> None:
