@@ -28,9 +28,12 @@ async def test_chunks_that_the_commit_misses_are_sent_and_it_is_committed(here: 
 
     here.assembly.trouble.before["CommitSession"] = lose_receipts
     data = content(8 * KIB)
+    told: list[int] = []
     async with here.client() as client:
-        result = await client.upload(data)
+        result = await client.upload(data, progress=lambda now: told.append(now.chunks_stored))
     check(here, result, data)
+    assert 6 in told[told.index(8) :]  # what was asked for again is not counted as stored
+    assert told[-1] == 8
     assert (result.bytes_sent_again, result.chunks_sent_again) == (2 * KIB, 2)
     assert result.broken_streams == ()
 

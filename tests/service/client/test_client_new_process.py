@@ -19,6 +19,7 @@ from sealane.client.errors import (
     DeadlineExceeded,
     SessionAborted,
     SessionNotFound,
+    SourceChanged,
 )
 from sealane.client.journal import Journal
 
@@ -203,6 +204,19 @@ async def test_a_session_is_resumed_by_its_name_from_any_source(here: World) -> 
             await client.upload(data[:-1], session_id=session.session_id)
         with pytest.raises(SessionNotFound):
             await client.upload(data, session_id="0" * 32)
+
+
+async def test_a_named_session_s_own_size_is_what_an_iterator_is_held_to(here: World) -> None:
+    """Nobody repeats it: what the session was created for is what the source must have."""
+    data = content(3 * KIB + 1)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield data[:-1]
+
+    async with here.client() as client:
+        session = await client.create_session(filename="f", size=len(data))
+        with pytest.raises(SourceChanged, match="3073 were declared"):
+            await client.upload(pieces(), session_id=session.session_id, stream_options=TINY_FRAMES)
 
 
 async def test_a_session_that_holds_other_bytes_is_not_filled_up_with_these(here: World) -> None:
