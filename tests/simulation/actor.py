@@ -31,7 +31,8 @@ class Actor:
         self.rng = random.Random(f"{world.plan.seed} {name} {life}")
         self.session = world.plan.sessions[deed.session]
         self.content = world.contents[deed.session]
-        self.parameters = world.model.declare(self.content)
+        self.model = world.model_of(deed.session)
+        self.parameters = self.model.declare(self.content)
         self.client = Client(
             world.peer("ingest", name),
             world.peer("assembly", name),
@@ -78,7 +79,7 @@ class Actor:
             size=len(self.content) if self.session.told else None,
             chunk_size=CHUNK,
             ttl=float(self.session.ttl),
-            request_id=f"request {self.deed.session}",
+            request_id=self.world.request_id(self.deed.session),
             **self.chosen,
         )
         return session.session_id
@@ -93,7 +94,7 @@ class Actor:
         return None
 
     async def send(self, session_id: str, content: Any = None) -> None:
-        self.world.model.sending[self.name] = content if isinstance(content, bytes) else self.content
+        self.model.sending[self.name] = content if isinstance(content, bytes) else self.content
         result = await self.client.upload(
             self.content if content is None else content,
             session_id=session_id,

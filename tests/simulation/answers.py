@@ -19,6 +19,13 @@ from tests.simulation.model import Model
 _REFUSED = frozenset({"SESSION_NOT_FOUND", "SESSION_ABORTED", "SESSION_EXPIRED", "SESSION_LOST"})
 _WHILE_OPEN = frozenset({"COVERAGE_INCOMPLETE", "DIGEST_MISMATCH", "CHUNK_CONFLICT", "CHUNK_OUT_OF_RANGE"})
 """Negative answers that say that nothing is decided yet."""
+_OF_NO_SESSION = frozenset(
+    {
+        *("SESSION_NOT_FOUND", "INVALID_STREAM", "INVALID_REQUEST", "OVERLOADED", "DRAINING", "DEADLINE_EXCEEDED"),
+        *("STORE_UNAVAILABLE", "PEER_UNAVAILABLE", "OUTCOME_UNKNOWN", "CHUNK_CORRUPT"),
+    }
+)
+"""What may be answered of a session that the caller's tenant does not have."""
 _GONE = {
     session_pb2.SESSION_STATE_ABORTED: "SESSION_ABORTED",
     session_pb2.SESSION_STATE_EXPIRED: "SESSION_EXPIRED",
@@ -33,6 +40,8 @@ def judge(model: Model, call: Call, code: grpc.StatusCode, trailers: Any, answer
     if code is not grpc.StatusCode.OK:
         error = from_rpc_error(grpc.aio.AioRpcError(code, None, trailers))
         said = error.reason.value
+        if session and session not in model.sessions and said not in _OF_NO_SESSION:
+            model.violate("I12", f"{call.name} of {session} answers {said} to who has no such session")
         if said in _REFUSED and session:
             model.refused(session, said)
         elif said == "OBJECT_CORRUPT":
@@ -40,7 +49,7 @@ def judge(model: Model, call: Call, code: grpc.StatusCode, trailers: Any, answer
         elif said in _WHILE_OPEN and session and call.name in {"CommitSession", "VerifySession"}:
             listed = [at for child in call.children for at, op, _ in child.landings if op == "list_objects"]
             model.still_open(session, said, max(listed, default=0.0))
-    elif answer is not None:
+    elif answer is not None and (not session or model.knows(session, call.name)):
         _success(model, call, session, answer)
     return said
 
@@ -63,6 +72,7 @@ def _success(model: Model, call: Call, session: str, answer: bytes) -> None:
             _shown(model, session, ingest_service_pb2.GetSessionResponse.FromString(answer).session)
         case "ListSessions":
             for listed_session in ingest_service_pb2.ListSessionsResponse.FromString(answer).sessions:
+                model.knows(listed_session.session_id, call.name)
                 _shown(model, listed_session.session_id, listed_session)
         case "GetKey":
             asked = assembly_service_pb2.GetKeyRequest.FromString(call.request or b"")

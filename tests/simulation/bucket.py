@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 class WatchedBucket(SimulatedBucket):
-    """A :class:`SimulatedBucket` that tells ``model`` what is about to change and what has changed."""
+    """A :class:`SimulatedBucket` that tells its tenant's model what is about to change and what has changed."""
 
-    model: Model
+    models: dict[str, Model]
+    """What is known of each tenant."""
     later: Callable[[Callable[[], None]], object] | None = None
     """For the next CompleteMultipartUpload: when its object shows."""
 
@@ -26,6 +27,12 @@ class WatchedBucket(SimulatedBucket):
         super().__init__(dialect=dialect)
         self.strangers: dict[str, SimulatedObject] = {}
         """What somebody else has written, by key."""
+
+    def model_of(self, key: str) -> Model:
+        """Of the tenant that ``key`` belongs to; of any, if it is nobody's (I12)."""
+        root, _, rest = key.partition("/")
+        model = self.models.get(rest.partition("/")[0] if root == ".sealane" else root)
+        return model or next(iter(self.models.values()))
 
     def put_by_stranger(self, key: str) -> None:
         """An object that is none of sealane's."""
@@ -36,16 +43,16 @@ class WatchedBucket(SimulatedBucket):
     def put(self, key: str, body: bytes, now: datetime, *, if_absent: bool, content_type: str) -> str:
         before = self._objects.get(key)
         etag = super().put(key, body, now, if_absent=if_absent, content_type=content_type)
-        self.model.has_put(key, body, None if before is None else b"".join(before.read()))
+        self.model_of(key).has_put(key, body, None if before is None else b"".join(before.read()))
         return etag
 
     def delete(self, key: str) -> None:
         if key in self._objects:
-            self.model.will_delete(key)
+            self.model_of(key).will_delete(key)
         super().delete(key)
 
     def create_multipart(self, key: str, now: datetime, *, metadata: Mapping[str, str], content_type: str) -> str:
-        self.model.touched(key)
+        self.model_of(key).touched(key)
         return super().create_multipart(key, now, metadata=metadata, content_type=content_type)
 
     def complete_multipart(self, key: str, upload_id: str, parts: Sequence[Part], now: datetime) -> str:
@@ -55,7 +62,7 @@ class WatchedBucket(SimulatedBucket):
         if (made := self._objects[key]) is before:
             return etag
         if later is None:
-            self.model.has_completed(key, upload_id, made)
+            self.model_of(key).has_completed(key, upload_id, made)
             return etag
         if before is None:
             super().delete(key)
@@ -66,11 +73,11 @@ class WatchedBucket(SimulatedBucket):
 
     def _shows(self, key: str, upload_id: str, made: SimulatedObject) -> None:
         self._store(key, made)
-        self.model.has_completed(key, upload_id, made)
+        self.model_of(key).has_completed(key, upload_id, made)
 
     def abort_multipart(self, key: str, upload_id: str) -> None:
         if upload_id in self._uploads:
-            self.model.will_abort(key, upload_id)
+            self.model_of(key).will_abort(key, upload_id)
         super().abort_multipart(key, upload_id)
 
     # --- for the model and the faults ---

@@ -20,8 +20,8 @@ async def store_chunks(actor: Actor, session_id: str, indexes: list[int], *, oth
     if other:
         for index in indexes:
             content[index * CHUNK] ^= 0xFF
-        actor.world.model.declare(bytes(content))
-    actor.world.model.sending[actor.name] = bytes(content)
+        actor.model.declare(bytes(content))
+    actor.model.sending[actor.name] = bytes(content)
     call = actor.client._connections.upload_stream(0, seconds=60.0, stall_seconds=30.0, request_id="")
     try:
         await call.send(header(session_id))

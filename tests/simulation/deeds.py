@@ -17,13 +17,13 @@ from tests.simulation.plans import CHUNK
 
 async def upload(actor: Actor) -> None:
     """All in one, repeatable by its request id."""
-    actor.world.model.sending[actor.name] = actor.content
+    actor.model.sending[actor.name] = actor.content
     result = await actor.client.upload(
         actor.content,
         filename=actor.world.filename(actor.deed.session),
         chunk_size=CHUNK,
         ttl=float(actor.session.ttl),
-        request_id=f"request {actor.deed.session}",
+        request_id=actor.world.request_id(actor.deed.session),
         stream_options=actor.options,
         journal=False,
         **actor.chosen,
@@ -82,8 +82,8 @@ async def rogue(actor: Actor) -> None:
     for start in range(0, len(other), CHUNK):
         if actor.rng.random() < 0.6:
             other[start] ^= 0xFF
-    actor.world.model.declare(bytes(other))
-    facts = actor.world.model.sessions[session_id]
+    actor.model.declare(bytes(other))
+    facts = actor.model.sessions[session_id]
     facts.may_be_lost = facts.sent_other_bytes = True
     await actor.send(session_id, bytes(other))
 
@@ -96,7 +96,7 @@ async def intrude(actor: Actor) -> None:
     chunks = range(-(-len(actor.content) // CHUNK))
     other = actor.rng.random() < 0.7
     if other:
-        facts = actor.world.model.sessions[session_id]
+        facts = actor.model.sessions[session_id]
         facts.may_be_lost = facts.sent_other_bytes = True
     await store_chunks(actor, session_id, actor.rng.choice(([actor.rng.choice(chunks)], list(chunks))), other=other)
 
@@ -149,9 +149,9 @@ async def remove(actor: Actor) -> None:
         return
     if actor.rng.random() < 0.6:
         await asyncio.sleep(actor.rng.choice((0.5, 1.0, 5.0, 130.0)))
-    actor.world.model.sessions[session_id].delete_asked = True
+    actor.model.sessions[session_id].delete_asked = True
     await actor.client.delete_session(session_id, timeout=CALL_SECONDS)
-    actor.world.removed(session_id)
+    actor.world.removed(actor, session_id)
 
 
 async def poll(actor: Actor) -> None:
@@ -205,7 +205,7 @@ async def prove(actor: Actor) -> None:
         except SealaneError as error:
             actor.world.failed(actor, error)
         else:
-            actor.world.model.proved(session_id, proved.blake3, proved.size)
+            actor.model.proved(session_id, proved.blake3, proved.size)
         await asyncio.sleep(actor.rng.choice((0.2, 1.0, 60.0)) * actor.rng.random())
 
 
@@ -228,6 +228,44 @@ async def patrol(actor: Actor) -> None:
         except SealaneError as error:
             actor.world.failed(actor, error)
         await asyncio.sleep(0.1 * actor.rng.random())
+
+
+async def trespass(actor: Actor) -> None:
+    """Another tenant's session, by its id, in whatever state it is: there is none (I12)."""
+    for _ in range(3):
+        client, theirs = actor.client, actor.world.find(0)
+        if theirs is None:
+            await asyncio.sleep(0.3)
+            continue
+        parameters = actor.parameters
+        try:
+            match actor.rng.randrange(8):
+                case 0:
+                    await client.get_session(theirs, timeout=20.0)
+                case 1:
+                    await client.get_commit(theirs, timeout=20.0)
+                case 2:
+                    await client.abort_session(theirs, timeout=20.0)
+                case 3:
+                    await client.delete_session(theirs, timeout=20.0)
+                case 4:
+                    await client.commit_session(
+                        theirs,
+                        chunk_count=parameters.chunk_count,
+                        size=parameters.size,
+                        blake3=parameters.blake3,
+                        timeout=20.0,
+                    )
+                case 5:
+                    await client.verify_object(theirs)
+                case 6 if actor.content:
+                    await store_chunks(actor, theirs, [0], other=True)
+                case _:
+                    async for _ in client.list_sessions(timeout=20.0):
+                        pass
+        except SealaneError as error:
+            actor.world.failed(actor, error)
+        await asyncio.sleep(actor.rng.choice((0.05, 0.5, 60.0)) * actor.rng.random())
 
 
 async def look(actor: Actor) -> None:
@@ -259,4 +297,5 @@ DEEDS: dict[str, Callable[[Actor], Coroutine[Any, Any, None]]] = {
     "audit": audit,
     "look": look,
     "patrol": patrol,
+    "trespass": trespass,
 }

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from assembly_service.audit import Auditor
 from assembly_service.audit_findings import AuditKind, Summary
 from sealane.domain.decision import Outcome
+from sealane.domain.ids import Tenant
 from sealane.domain.records import DoneRecord
 from sealane.store import keys
 from sealane.store.deadline import Deadline
 from tests.simulation.answers import comparable
 
 if TYPE_CHECKING:
+    from tests.simulation.model import Model
     from tests.simulation.world import World
 
 SETTLING = 1000.0
@@ -32,7 +34,8 @@ async def recover(world: World) -> None:
         if not process.stalled:
             process.crash()
     await asyncio.sleep(SETTLING)
-    if any(facts.record.tombstone for facts in world.model.sessions.values()):
+    models = world.models.values()
+    if any(facts.record.tombstone for model in models for facts in model.sessions.values()):
         await asyncio.sleep(TOMBSTONE_SECONDS)
     for process in world.loop.processes:
         process.crash()
@@ -44,34 +47,50 @@ async def recover(world: World) -> None:
     await asyncio.sleep(world.model.kept + world.model.grace + 5.0)
     await process.spawn(assembly.patrol.sweep(full=True))
     await asyncio.sleep(1.0)
-    for facts in list(world.model.sessions.values()):
-        decided = facts.decision.parameters if facts.decision is not None else None
-        if facts.alive and facts.committed and decided is not None:
-            again = assembly.committer.commit(world.tenant, facts.id, decided, Deadline.after(60.0))
-            world.model.committed(facts.id, comparable(await process.spawn(again)))
-    summary = await process.spawn(_audited(world, assembly.auditor))
-    strange = len(world.bucket.strangers)
-    if {kind: tally.count for kind, tally in summary.by_kind.items()} != (
-        {AuditKind.OBJECT_WITHOUT_RECORDS: strange} if strange else {}
-    ):
-        world.violate("I9", f"sealane's own audit finds, in the end: {summary.by_kind}")
+    for model in models:
+        for facts in list(model.sessions.values()):
+            decided = facts.decision.parameters if facts.decision is not None else None
+            if facts.alive and facts.committed and decided is not None:
+                again = assembly.committer.commit(model.tenant, facts.id, decided, Deadline.after(60.0))
+                model.committed(facts.id, comparable(await process.spawn(again)))
+        if not model.sessions and model is not world.model:
+            continue  # nobody was there
+        summary = await process.spawn(_audited(model.tenant, assembly.auditor))
+        found = {kind: tally.count for kind, tally in summary.by_kind.items()}
+        strange = sum(model.owns(key) for key in world.bucket.strangers)
+        if found != ({AuditKind.OBJECT_WITHOUT_RECORDS: strange} if strange else {}):
+            world.violate("I9", f"sealane's own audit finds, in the end: {summary.by_kind}")
 
 
-async def _audited(world: World, auditor: Auditor) -> Summary:
+async def _audited(tenant: Tenant, auditor: Auditor) -> Summary:
     """The end of an audit of everything, of any age."""
-    messages = auditor.audit(world.tenant, Deadline.after(600.0), min_age=timedelta(0))
+    messages = auditor.audit(tenant, Deadline.after(600.0), min_age=timedelta(0))
     [summary] = [message async for message in messages if isinstance(message, Summary)]
     return summary
 
 
 def last_look(world: World) -> None:
     """I3, I4, I9: what is left is what was committed, whole, and nothing else."""
-    bucket, model = world.bucket, world.model
+    bucket = world.bucket
     for upload_id, key in bucket.uploads().items():
         world.violate("I9", f"an upload is left open: {key} {upload_id}")
+    for key, written in bucket.strangers.items():
+        if bucket.object(key) is not written:
+            world.violate("I16", f"somebody else's object at {key} is not what it was")
+    for model in world.models.values():
+        _look_at(world, model)
+    for session in world.successes:
+        [facts, model] = next((m.sessions[session], m) for m in world.models.values() if session in m.sessions)
+        replaced = facts.outcome is Outcome.DUPLICATE or (facts.generation and model.keys.replaced(facts))
+        if not facts.alive and not facts.delete_asked and not replaced:
+            world.violate("I8", f"{session} was answered as committed, and is gone")
+
+
+def _look_at(world: World, model: Model) -> None:
+    bucket = world.bucket
     for facts in model.sessions.values():
-        objects = bucket.keys(keys.own_object_prefix(world.tenant, facts.id))
-        left = bucket.keys(keys.session_prefix(world.tenant, facts.id)) + objects
+        objects = bucket.keys(keys.own_object_prefix(model.tenant, facts.id))
+        left = bucket.keys(keys.session_prefix(model.tenant, facts.id)) + objects
         if not facts.alive:
             if left:
                 world.violate("I9", f"{facts.id} ({facts.outcome}) is gone, and this is left: {left}")
@@ -87,18 +106,10 @@ def last_look(world: World) -> None:
             if any("/receipts/" in key for key in left):
                 world.violate("I9", f"{facts.id} is committed, and its receipts are left")
     for chosen in model.keys.finished:
-        holder, stored = model.keys.holder(chosen), bucket.object(f"{world.tenant}/{chosen}")
+        holder, stored = model.keys.holder(chosen), bucket.object(f"{model.tenant}/{chosen}")
         if (holder is None) is not (stored is None):
             world.violate("I16", f"{chosen} is held by {holder and holder.id}, and its object is {stored}")
         elif holder is not None and stored is not None and isinstance(holder.done, DoneRecord):
             wanted = model.contents.get(holder.done.blake3)
             if b"".join(stored.read()) != wanted:
                 world.violate("I16", f"{chosen} has other bytes than its holder, generation {holder.generation}")
-    for key, written in bucket.strangers.items():
-        if bucket.object(key) is not written:
-            world.violate("I16", f"somebody else's object at {key} is not what it was")
-    for session in world.successes:
-        facts = model.sessions[session]
-        replaced = facts.outcome is Outcome.DUPLICATE or (facts.generation and model.keys.replaced(facts))
-        if not facts.alive and not facts.delete_asked and not replaced:
-            world.violate("I8", f"{session} was answered as committed, and is gone")

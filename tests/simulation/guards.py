@@ -209,6 +209,18 @@ GUARDS = (
         '                text = "An object of a session that has no records',
         '            if True:\n                text = "An object of a session that has no records',
     ),
+    Guard(
+        "a remembered session is one tenant's",
+        "ingest_service/standing.py",
+        "        target = self._targets.get(key)\n",
+        '        target = self._targets.get((Tenant("acme"), session))\n',
+    ),
+    Guard(
+        "a service acts for the tenant that it names, and a client for its own",
+        "sealane/identity/caller.py",
+        "        return caller.tenant, caller.roles\n",
+        '        return ids.tenant("acme"), caller.roles\n',
+    ),
 )
 
 

@@ -68,7 +68,8 @@ class Context:
         return self._call.client.name
 
     def auth_context(self) -> dict[str, Any]:
-        return {}
+        """What TLS would have verified."""
+        return {"name": [self._call.client.name.encode()]}
 
     def invocation_metadata(self) -> Sequence[Any]:
         return self._call.metadata

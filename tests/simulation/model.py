@@ -8,7 +8,6 @@ session, the few facts that follow (:mod:`tests.simulation.facts`).
 from __future__ import annotations
 
 from sealane.domain.decision import Outcome
-from sealane.domain.ids import Tenant
 from sealane.domain.records import DoneRecord
 from sealane.domain.states import SessionState
 from sealane.domain.views import KeyHolder
@@ -20,6 +19,12 @@ _GIVEN_UP = {"SESSION_ABORTED": Outcome.ABORT, "SESSION_EXPIRED": Outcome.EXPIRE
 
 class Model(StoreSteps):
     """What servers say, against the facts: by the time an answer leaves, it must be true."""
+
+    def knows(self, session: str, what: str) -> bool:
+        """Whether it is a session of this tenant's; a violation if not: ``what`` has answered of another's."""
+        if session not in self.sessions:
+            self.violate("I12", f"{what} answers {self.tenant} of {session}, which is not its own")
+        return session in self.sessions
 
     def committed(self, session: str, answer: tuple[object, ...]) -> None:
         """A commit of ``session`` is answered as a success."""
@@ -78,7 +83,7 @@ class Model(StoreSteps):
             if not excused and (index >= len(parts) or parts[index].blake3 != sent):
                 self.violate("I5", f"{facts.id}: chunk {index} is acknowledged, and the decision has other bytes")
             return
-        prefix = keys.receipts_prefix(Tenant(self._world.tenant), facts.id, index)
+        prefix = keys.receipts_prefix(self.tenant, facts.id, index)
         if sent not in [keys.parse_receipt(key).blake3 for key in self._world.bucket.keys(prefix)]:
             self.violate("I5", f"{facts.id}: chunk {index} is acknowledged, and has no receipt")
 
@@ -96,6 +101,8 @@ class Model(StoreSteps):
             self.violate("I16", f"{key} is {whose}, and is shown as held by {holder}")
         if holder is None or holder.foreign:
             return
+        if not self.knows(holder.session_id, "GetKey"):
+            return
         facts = self.sessions[holder.session_id]
         if facts.generation != holder.generation or facts.record.chosen_key != key:
             self.violate("I16", f"{key} is shown as held by {holder}; that session's is generation {facts.generation}")
@@ -106,6 +113,8 @@ class Model(StoreSteps):
 
     def found(self, kind: str, session: str, key: str) -> None:
         """An audit tells of something that does not fit. Nobody has forged anything, and a stranger wrote little."""
+        if key and not self.owns(key):
+            self.violate("I12", f"an audit tells {self.tenant} of {key}")
         facts = self.sessions.get(session)
         if kind in {"BAD_RECORD", "UNKNOWN_KEY"}:
             self.violate("I12", f"an audit tells of {kind}: {key}")

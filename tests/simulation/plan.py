@@ -102,10 +102,19 @@ def _with_onlookers(plan: Plan) -> Plan:
         deeds.append(Deed("remove", len(plan.sessions) - 1, rng.choice((0.3, 0.7, 1.5)), 60.0))
         standing = [Fate(f"assembly-{n % REPLICAS}", 0, rng.randrange(20, 300), "pause", 4.0) for n in range(6)]
         plan = replace(plan, fates=(*plan.fates, *standing))
+    sessions = plan.sessions
+    if rng.random() < 0.08:  # another tenant, with the same names for everything
+        twin = replace(sessions[0], neighbour=True, stock=sessions[0].stock + rng.randrange(2))
+        sessions = (*sessions, twin)
+        number = len(sessions) - 1
+        deeds.append(Deed(rng.choice(("upload", "create_and_upload")), number, 0.2 * rng.random(), 400.0))
+        deeds.append(Deed("trespass", number, rng.random(), 60.0))
+        if rng.random() < 0.5:
+            deeds.append(Deed(rng.choice(("remove", "abort", "audit")), number, rng.random() * 2, 60.0))
     strangers: tuple[str, ...] = ()
     if keyed and rng.random() < 0.06:
         strangers = (rng.choice(("docs/report", "docs/report/annex")),)
-    return replace(plan, deeds=tuple(deeds), strangers=strangers)
+    return replace(plan, sessions=sessions, deeds=tuple(deeds), strangers=strangers)
 
 
 def _drawn(seed: int) -> Plan:

@@ -35,6 +35,8 @@ class SessionPlan:
     """The key that the caller chooses."""
     match: int | None = None
     """With a key: the generation that it may replace; None: any."""
+    neighbour: bool = False
+    """Of another tenant, which calls it as the first session is called: by the same file name and request id."""
 
     @property
     def content(self) -> bytes:
@@ -43,7 +45,8 @@ class SessionPlan:
 
     def __str__(self) -> str:
         key = f" at {self.key} if {'any' if self.match is None else self.match}" if self.key else ""
-        return f"session of {self.size} bytes{'' if self.told else ', untold'}{key}, ttl {self.ttl} s"
+        whose = "neighbour's " if self.neighbour else ""
+        return f"{whose}session of {self.size} bytes{'' if self.told else ', untold'}{key}, ttl {self.ttl} s"
 
 
 @dataclass(frozen=True, slots=True)

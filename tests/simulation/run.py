@@ -94,7 +94,8 @@ def play(plan: Plan, *, trace: bool = False) -> Result:
     violations = world.play()
     if _errors and not violations:
         violations.append(Violation("BUG", f"logged as an error: {_errors[0]}", 0.0))
-    outcomes = Counter("LOST" if facts.lost else str(facts.outcome) for facts in world.model.sessions.values())
+    sessions = [facts for model in world.models.values() for facts in model.sessions.values()]
+    outcomes = Counter("LOST" if facts.lost else str(facts.outcome) for facts in sessions)
     return Result(plan, violations, world.faults.fired, outcomes, world.trace.lines if world.trace else [])
 
 

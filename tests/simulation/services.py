@@ -22,7 +22,7 @@ from ingest_service.settings import IngestSettings
 from sealane.domain.blake3_tree import reference_chunk_cv
 from sealane.domain.ids import Tenant
 from sealane.domain.limits import Limits
-from sealane.identity.caller import StaticIdentity
+from sealane.identity.caller import TENANT_KEY, USER_ROLES, Caller, Presented, Role
 from sealane.rpc.boundary import Boundary
 from sealane.rpc.interceptors import CallInterceptor
 from sealane.store.backoff import RetryBudget, RetryPolicy
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 TENANT = Tenant("acme")
+NEIGHBOUR = Tenant("globex")
 LIMITS = Limits(
     max_frame_bytes=CHUNK,
     min_chunk_bytes=CHUNK,
@@ -104,10 +105,28 @@ def _told(facts: dict[str, Any]) -> str:
     return " ".join(f"{name}={value}" for name, value in facts.items() if name not in {"tenant", "exc_info"})
 
 
+class ByName:
+    """Who a process is, by its name: a service, or a client of a tenant, which may do everything there."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._service = Caller("service", frozenset({Role.SERVICE}))
+        self._users = {tenant: Caller("anonymous", USER_ROLES, tenant) for tenant in (TENANT, NEIGHBOUR)}
+
+    async def __call__(self, presented: Presented) -> Caller:
+        tenant = self._world.tenant_of(bytes(presented.peer["name"][0]).decode())
+        return self._service if tenant is None else self._users[tenant]
+
+
+def on_behalf(tenant: Tenant) -> list[tuple[str, str]]:
+    """What one service tells the other."""
+    return [(TENANT_KEY, str(tenant))]
+
+
 def _interceptor(world: World, process: Process, ear: Ear, settings: Any) -> CallInterceptor:
     entropy = random.Random(f"{world.plan.seed} {process.name} ids").randbytes
     boundary = Boundary(log=ear, counters=ear, entropy=entropy)  # type: ignore[arg-type]  # as much of a logger as it uses
-    return CallInterceptor(boundary, StaticIdentity(TENANT), settings, None, None, entropy)
+    return CallInterceptor(boundary, ByName(world), settings, None, None, entropy)
 
 
 def ingest(world: World, process: Process, rng: random.Random) -> ServerEnd:
@@ -115,7 +134,7 @@ def ingest(world: World, process: Process, rng: random.Random) -> ServerEnd:
     composed = compose(
         INGEST,
         store=ProcessStore(world, process, rng, page=world.plan.page),
-        outcome=GrpcOutcomeClient(world.network.channel(world.peer("assembly", process.name))),
+        outcome=GrpcOutcomeClient(world.network.channel(world.peer("assembly", process.name)), on_behalf),
         blake3_hashes=by_library(chunk_cv),
         executor=None,
         entropy=rng.randbytes,
@@ -137,7 +156,7 @@ def assembly(world: World, process: Process, rng: random.Random) -> tuple[Server
         RetryingStore(
             ProcessStore(world, process, rng, page=world.plan.page), rng=rng, policy=POLICY, budget=RetryBudget()
         ),
-        GrpcReceiptsClient(world.network.channel(world.peer("ingest", process.name)), timeout=15.0),
+        GrpcReceiptsClient(world.network.channel(world.peer("ingest", process.name)), timeout=15.0, metadata=on_behalf),
         rng=rng,
         events=ear,
         limits=LIMITS,

@@ -11,6 +11,7 @@ from blake3 import blake3
 
 from sealane.domain.chunks import Receipt
 from sealane.domain.decision import CommitParameters, Decision, Outcome
+from sealane.domain.ids import Tenant
 from sealane.domain.records import DoneRecord, LostRecord, MultipartRecord, SessionRecord, parse_done
 from sealane.store import keys
 from sealane.store.simulated_bucket import SimulatedObject
@@ -27,12 +28,12 @@ ROUNDING = 2.0
 class StoreSteps:
     """Facts of all sessions, and what the bucket may become. What is wrong goes to ``world.violate``."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, tenant: Tenant) -> None:
         self._world = world
         self.sessions: dict[str, SessionFacts] = {}
         self.by_token: dict[str, SessionFacts] = {}
         self.keys = ChosenKeys(self)
-        self.tenant = world.tenant
+        self.tenant = tenant
         self.contents: dict[bytes, bytes] = {}
         """Contents that clients upload, by BLAKE3."""
         self.pieces: set[bytes] = set()
@@ -55,9 +56,12 @@ class StoreSteps:
     # --- steps of the store ---
 
     def touched(self, key: str) -> None:
-        tenant = self._world.tenant
-        if not key.startswith((f".sealane/{tenant}/", f"{tenant}/")):
-            self.violate("I12", f"{key} is not {tenant}'s")
+        if not self.owns(key):
+            self.violate("I12", f"{key} is not {self.tenant}'s")
+
+    def owns(self, key: str) -> bool:
+        """Whether ``key`` is one of the tenant's."""
+        return key.startswith((f".sealane/{self.tenant}/", f"{self.tenant}/"))
 
     def has_put(self, key: str, body: bytes, before: bytes | None) -> None:
         self.touched(key)
@@ -67,7 +71,7 @@ class StoreSteps:
         if found is None:
             if keys.parse_claim_key(key) is not None:
                 self.keys.claimed(key, body, new=before is None)
-            elif not key.startswith(keys.requests_prefix(self._world.tenant)):
+            elif not key.startswith(keys.requests_prefix(self.tenant)):
                 self.violate("I12", f"an unknown key was written: {key}")
             return
         facts = self.sessions.get(found.session)

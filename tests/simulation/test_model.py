@@ -35,14 +35,14 @@ def told(facts_are: dict[str, Any]) -> tuple[Model, SessionFacts, list[str]]:
     bucket = WatchedBucket(SEAWEEDFS)
     bucket.put_by_stranger("acme/strange")
     world: Any = SimpleNamespace(
-        tenant=Tenant("acme"),
         chunk=1024,
         retention=Retention(grace=timedelta(seconds=15), outcome=timedelta(seconds=150)),
         bucket=bucket,
         loop=SimpleNamespace(now=20.0),
         violate=lambda invariant, text: found.append(invariant),
     )
-    model = bucket.model = Model(world)
+    model = Model(world, Tenant("acme"))
+    bucket.models = {"acme": model}
     model.declare(MINE)
     model.declare(OTHER)
     record = SessionRecord(SESSION, f"acme/by-session/{SESSION}/f", "f", 1024, 1024, "1" * 32, 60, "text/plain")
@@ -197,6 +197,24 @@ def test_i5_an_audit_misses_the_upload_of_an_open_session_only_if_the_store_has_
     model, _, found = told({"may_be_lost": lost})
     model.found("UPLOAD_MISSING", SESSION, "")
     assert found == wrong
+
+
+def test_i12_nothing_is_told_of_another_tenants() -> None:
+    """Sessions by their ids, keys' holders, and what an audit finds."""
+    model, _, found = told({})
+    assert model.knows(SESSION, "GetSession")
+    assert found == []
+    assert not model.knows("f" * 32, "GetSession")
+    model.key_shown("k", holder("k", session_id="f" * 32))
+    model.found("SESSION_OVERDUE", "", ".sealane/globex/sessions/x")
+    assert found == ["I12"] * 3
+
+
+def test_i12_a_key_of_nobodys_is_seen_by_whichever_model() -> None:
+    model, _, found = told({})
+    bucket = model._world.bucket
+    bucket.put("elsewhere/x", b"", datetime(2030, 1, 1, tzinfo=UTC), if_absent=False, content_type="text/plain")
+    assert set(found) == {"I12"}
 
 
 def test_i16_nothing_becomes_of_somebody_elses_object() -> None:

@@ -14,7 +14,9 @@ import sealane.client.connections
 import sealane.client.upload
 from ingest_service.admission import MemoryBudget
 from sealane.client.errors import SealaneError
+from sealane.domain.ids import Tenant
 from sealane.domain.views import CommittedObject
+from sealane.identity.caller import TENANT_KEY
 from sealane.store.simulated_traits import AWS, SEAWEEDFS, Dialect
 from tests.simulation import answers, ending, services
 from tests.simulation.actor import Actor
@@ -63,7 +65,9 @@ class World:
         self.violations: list[Violation] = []
         self.memories: dict[str, MemoryBudget] = {}
         self.bucket = WatchedBucket(DIALECTS[plan.dialect])
-        self.model = self.bucket.model = Model(self)
+        self.models = {str(tenant): Model(self, tenant) for tenant in (services.TENANT, services.NEIGHBOUR)}
+        self.model = self.models[services.TENANT]
+        self.bucket.models = self.models
         self.faults = FaultBook(list(plan.faults), list(plan.storms), self.start)
         self.network = Network(self, self.loop, random.Random(f"{plan.seed} network"))
         begin = self.start
@@ -98,7 +102,7 @@ class World:
 
     def lose_upload(self, key: str) -> None:
         for upload_id in [each for each, of in self.bucket.uploads().items() if of == key]:
-            facts = self.model.by_token.get(self.bucket.token_of(upload_id))
+            facts = self.bucket.model_of(key).by_token.get(self.bucket.token_of(upload_id))
             if facts is not None and upload_id == facts.upload_id:
                 facts.may_be_lost = True
                 self.bucket.lose_upload(upload_id)
@@ -131,27 +135,27 @@ class World:
 
     def answered(self, call: Call, code: grpc.StatusCode, trailers: Any, answer: bytes | None) -> None:
         """An answer leaves a server: here it must be true."""
-        said = answers.judge(self.model, call, code, trailers, answer)
+        said = answers.judge(self._model_for(call), call, code, trailers, answer)
         if self.trace is not None and call.end is not None:
             self.tell(call.end.process.name, f"{call.name} of {call.client.name}", said)
 
     def told(self, call: Call, message: bytes) -> None:
         """A message of an answer stream leaves a server: what it says must be true already."""
-        answers.judge_message(self.model, call, message)
+        answers.judge_message(self._model_for(call), call, message)
 
     def succeeded(self, actor: Actor, session: str, committed: CommittedObject) -> None:
         """A client holds a success in its hands."""
         self.successes[session] = committed
-        self.model.committed(session, answers.comparable(committed))
-        stored, facts = self.bucket.object(committed.key), self.model.sessions[session]
+        actor.model.committed(session, answers.comparable(committed))
+        stored, facts = self.bucket.object(committed.key), actor.model.sessions[session]
         there = stored is not None and len(b"".join(stored.read())) == committed.size
         if not there and not facts.record.chosen_key and not facts.delete_asked:
             self.violate("I4", f"{session} is committed, and its object is not there")
 
-    def removed(self, session: str) -> None:
+    def removed(self, actor: Actor, session: str) -> None:
         """A client was told that a session and its object are gone."""
-        facts = self.model.sessions[session]
-        owner = self.model.owner_of(facts.record.key)
+        facts = actor.model.sessions[session]
+        owner = actor.model.owner_of(facts.record.key)
         if facts.alive or owner is facts:
             self.violate("I9", f"{session} is answered as removed, and is there")
 
@@ -169,12 +173,32 @@ class World:
         return service
 
     def filename(self, session: int) -> str:
-        return f"file-{session}"
+        return f"file-{0 if self.plan.sessions[session].neighbour else session}"
+
+    def request_id(self, session: int) -> str:
+        return f"request {0 if self.plan.sessions[session].neighbour else session}"
+
+    def model_of(self, session: int) -> Model:
+        """Of the tenant that this session of the plan is of."""
+        return self.models[services.NEIGHBOUR if self.plan.sessions[session].neighbour else services.TENANT]
+
+    def tenant_of(self, name: str) -> Tenant | None:
+        """The tenant of a client, by its process's name; None: it is a service."""
+        if not name.startswith(("client-", "work-")):
+            return None
+        number = name.removeprefix("client-")
+        deed = self.plan.deeds[int(number)] if number.isdecimal() and int(number) < len(self.plan.deeds) else None
+        return self.model_of(deed.session if deed is not None else 0).tenant
+
+    def _model_for(self, call: Call) -> Model:
+        """Of the tenant that a call acts for."""
+        named = [value for key, value in call.metadata if key == TENANT_KEY]
+        return self.models[named[0] if named else str(self.tenant_of(call.client.name))]
 
     def find(self, session: int) -> str | None:
         """The newest session of that plan."""
         name = self.filename(session)
-        for facts in reversed(self.model.sessions.values()):
+        for facts in reversed(self.model_of(session).sessions.values()):
             if facts.record.filename == name and facts.alive and not facts.record.tombstone:
                 return facts.id
         return None
