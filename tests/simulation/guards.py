@@ -23,7 +23,7 @@ _COPIED = ("sealane", "ingest_service", "assembly_service", "tests/simulation")
 class Guard:
     """``text`` in ``path`` (the only one there) is replaced by ``without``.
 
-    ``pair`` of :mod:`tests.simulation.interleavings` is tried, with one preemption, if no seed sees it.
+    ``pair`` of :mod:`tests.simulation.pairs` is tried, with one preemption, if no seed sees it.
     """
 
     name: str

@@ -8,6 +8,7 @@ import sys
 import time
 
 from tests.simulation import crash_points, interleavings
+from tests.simulation.pairs import PAIRS
 from tests.simulation.run import prepare
 
 
@@ -48,7 +49,7 @@ def _points(every: int, only: str) -> int:
 
 def _schedules(preemptions: int, only: str, every: int) -> int:
     wrong = runs = 0
-    for pair in interleavings.PAIRS:
+    for pair in PAIRS:
         if only not in pair.name:
             continue
         began = time.monotonic()
