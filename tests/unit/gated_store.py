@@ -103,12 +103,19 @@ def now() -> float:
 
 
 @contextlib.asynccontextmanager
-async def serving() -> AsyncIterator[Store]:
-    store = Store()
+async def running(store: Store) -> AsyncIterator[Store]:
+    """Its gate runs."""
     task = asyncio.create_task(store.gate.run())
     try:
-        await store.until(True)
         yield store
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def serving() -> AsyncIterator[Store]:
+    """It is proven."""
+    async with running(Store()) as store:
+        await store.until(True)
+        yield store

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 import virtual_time
-from gated_store import GIVEN, LACKING, Store, now, serving
+from gated_store import GIVEN, LACKING, Store, now, running, serving
 from structlog.testing import capture_logs
 
 from sealane.store.gate import SETTLE_SECONDS
@@ -240,15 +240,13 @@ def test_a_store_that_comes_up_after_its_services_is_proven_two_seconds_later() 
     async def main() -> None:
         store = Store()
         store.error = NoListener("refused")
-        task = asyncio.create_task(store.gate.run())
-        await asyncio.sleep(10)
-        assert store.probes
-        store.error, back = None, now()
-        await store.until(True)
-        assert store.probes[-1] >= back + SETTLE_SECONDS
-        assert now() < back + 20
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        async with running(store):
+            await asyncio.sleep(10)
+            assert store.probes
+            store.error, back = None, now()
+            await store.until(True)
+            assert store.probes[-1] >= back + SETTLE_SECONDS
+            assert now() < back + 20
 
     virtual_time.run(main())
 
@@ -261,16 +259,14 @@ def test_a_first_proof_in_which_connections_were_refused_is_made_again_two_secon
     async def main() -> None:
         store = Store()
         store.refused_in_proofs = refusals
-        task = asyncio.create_task(store.gate.run())
-        await store.until(True)
-        made = min(refusals, SPOILT_PROOFS) + 1
-        assert len(store.probes) == made
-        assert all(b >= a + SETTLE_SECONDS for a, b in zip(store.probes, store.probes[1:], strict=False))
-        store.refuse_next = "k"
-        await store.call()
-        assert store.gate.accepted is (refusals > SPOILT_PROOFS), "deaf only to one of several"
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        async with running(store):
+            await store.until(True)
+            made = min(refusals, SPOILT_PROOFS) + 1
+            assert len(store.probes) == made
+            assert all(b >= a + SETTLE_SECONDS for a, b in zip(store.probes, store.probes[1:], strict=False))
+            store.refuse_next = "k"
+            await store.call()
+            assert store.gate.accepted is (refusals > SPOILT_PROOFS), "deaf only to one of several"
 
     virtual_time.run(main())
 
@@ -295,11 +291,9 @@ def test_a_proof_with_the_probes_own_refusals_is_no_proof() -> None:
     async def main() -> None:
         store = Store(probe_for_real=True)
         store.refuse_next = "r2/first"
-        task = asyncio.create_task(store.gate.run())
-        await store.until(True)
-        assert len(store.probes) == 2
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        async with running(store):
+            await store.until(True)
+            assert len(store.probes) == 2
 
     virtual_time.run(main())
 
@@ -309,16 +303,14 @@ def test_where_a_twentieth_of_all_connections_is_refused_replicas_are_ready_near
 
     async def main() -> None:
         store = Store(refused=0.05, probe_for_real=True)
-        task = asyncio.create_task(store.gate.run())
-        await store.until(True)
-        end, ready = now() + 3 * 3600, 0
-        while now() < end:
-            await store.call()
-            ready += store.gate.accepted
-            await asyncio.sleep(1)
-        assert ready > 0.95 * 3 * 3600
-        assert len(store.proofs) >= 3 * 3600 / DEAF_SECONDS / 2, "nobody listened"
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        async with running(store):
+            await store.until(True)
+            end, ready = now() + 3 * 3600, 0
+            while now() < end:
+                await store.call()
+                ready += store.gate.accepted
+                await asyncio.sleep(1)
+            assert ready > 0.95 * 3 * 3600
+            assert len(store.proofs) >= 3 * 3600 / DEAF_SECONDS / 2, "nobody listened"
 
     virtual_time.run(main())

@@ -189,6 +189,13 @@ def test_i16_a_void_claim_holds_nothing_and_its_number_is_not_used_again(end) ->
     run(main())
 
 
+async def purged(world: World, void: Session) -> None:
+    """Swept, after its outcome's retention."""
+    await wait(2)
+    await world.replica(retention=IMPATIENT).sweep(void)
+    assert world.names(void) == []
+
+
 def test_i16_a_claim_whose_session_is_purged_between_two_reads_is_void_and_nobody_decides_for_it() -> None:
     """⚠ Step 2: "no decision" means OPEN only while session.json is there, for a purge takes the decision last."""
 
@@ -200,9 +207,7 @@ def test_i16_a_claim_whose_session_is_purged_between_two_reads_is_void_and_nobod
 
         async def purge() -> None:
             await world.replica().abort(void)
-            await wait(2)
-            await world.replica(retention=IMPATIENT).sweep(void)
-            assert world.names(void) == []
+            await purged(world, void)
 
         replica = world.replica(faults=Fault("get", f"{void.id}/decision.json", first(purge)))
         assert (await replica.commit(session)).generation == 2
@@ -222,9 +227,7 @@ def test_i16_a_holder_that_is_lost_and_purged_while_it_is_helped_is_void() -> No
 
         async def purge() -> None:
             await lost(world, void)
-            await wait(2)
-            await world.replica(retention=IMPATIENT).sweep(void)
-            assert world.names(void) == []
+            await purged(world, void)
 
         await world.put_record(void, keys.DECISION, world.claims(KEY)[-1].decision.encode())
         replica = world.replica(faults=Fault("complete_multipart", void.record.key, first(purge)))
