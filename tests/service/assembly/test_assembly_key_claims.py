@@ -189,8 +189,8 @@ def test_i16_a_void_claim_holds_nothing_and_its_number_is_not_used_again(end) ->
     run(main())
 
 
-async def purged(world: World, void: Session) -> None:
-    """Swept, after its outcome's retention."""
+async def swept_away(world: World, void: Session) -> None:
+    """By its end, after the outcome's retention."""
     await wait(2)
     await world.replica(retention=IMPATIENT).sweep(void)
     assert world.names(void) == []
@@ -207,7 +207,7 @@ def test_i16_a_claim_whose_session_is_purged_between_two_reads_is_void_and_nobod
 
         async def purge() -> None:
             await world.replica().abort(void)
-            await purged(world, void)
+            await swept_away(world, void)
 
         replica = world.replica(faults=Fault("get", f"{void.id}/decision.json", first(purge)))
         assert (await replica.commit(session)).generation == 2
@@ -227,7 +227,7 @@ def test_i16_a_holder_that_is_lost_and_purged_while_it_is_helped_is_void() -> No
 
         async def purge() -> None:
             await lost(world, void)
-            await purged(world, void)
+            await swept_away(world, void)
 
         await world.put_record(void, keys.DECISION, world.claims(KEY)[-1].decision.encode())
         replica = world.replica(faults=Fault("complete_multipart", void.record.key, first(purge)))
