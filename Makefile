@@ -191,7 +191,7 @@ model: $(VENV)/pyvenv.cfg ## The protocol's model: every interleaving, then ever
 	@$(BIN)/python -m tests.model
 
 .PHONY: crash-points
-crash-points: $(STAMPS)/sealane $(TEST_READY) ## Every store call × {before, after, answer lost}; two actors with PREEMPTIONS=2 (3: all, half an hour)
+crash-points: $(STAMPS)/sealane $(TEST_READY) ## Every store call × {before, after, answer lost}; two actors with PREEMPTIONS=2 (3: all, three quarters of an hour)
 	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation.points $(if $(PREEMPTIONS),--preemptions $(PREEMPTIONS))
 
 .PHONY: mutants
