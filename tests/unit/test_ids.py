@@ -229,3 +229,35 @@ def test_a_refusal_names_its_field_and_says_what_would_do(refused: Callable[[], 
     with pytest.raises(InvalidRequest) as caught:
         refused()
     assert (caught.value.field, caught.value.message) == (field, says)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "must not be empty"),
+        ("a\x1fb", "must not have control, format, surrogate or unassigned characters"),
+        ("a\\b", "must not have a backslash"),
+        ("e\u0301", "must be in Unicode normal form C"),
+        ("a/" * 600 + "a", f"has {1201 + len(T) + 1} bytes of UTF-8 with the tenant's prefix; at most 1024"),
+        ("a//b", "must not have empty, '.' or '..' segments, nor begin or end with '/'"),
+        ("a/../b", "must not have empty, '.' or '..' segments, nor begin or end with '/'"),
+        ("a/ b", "must not have segments that begin or end with white space"),
+        ("é" * 128, "has a segment of 256 bytes of UTF-8; at most 255"),
+        ("by-session/a", "must not be at or under 'by-session', which is sealane's own"),
+    ],
+)
+def test_a_refused_object_key_is_told_what_is_wrong_with_it(text: str, why: str) -> None:
+    with pytest.raises(InvalidObjectKey) as refused:
+        ids.object_key(text, T)
+    assert refused.value.message == f"object_key {why}."
+
+
+def test_a_content_type_and_metadata_may_be_as_long_as_their_bounds_and_no_longer() -> None:
+    longest = "a/" + "b" * (ids.MAX_CONTENT_TYPE_CHARS - 2)
+    assert ids.content_type(longest) == longest
+    with pytest.raises(InvalidRequest):
+        ids.content_type(longest + "b")
+    values = {"a": "b" * (ids.MAX_METADATA_BYTES - 1)}
+    assert ids.metadata(values) == values
+    with pytest.raises(InvalidMetadata):
+        ids.metadata({"a": "b" * ids.MAX_METADATA_BYTES})
