@@ -107,14 +107,14 @@ class ProbeGate:
         not away, however long a look takes in the crowd. A refused connection is: nobody listened, so the store's
         process is away, and may be back sooner than two looks would notice ⚠."""
         self._heard += outcome in ANSWERS
-        if outcome != NO_LISTENER or self._prove_again is None or not self._refusals.count:
+        if outcome != NO_LISTENER or self._prove_again is None:
             return
-        if self.accepted:
+        if self._proving:  # also while others count for nothing: it costs two more proofs, no service
+            self._refusals.note()
+        elif self.accepted and self._refusals.count:
             self._close("NoListener", "a connection was refused")
             self._refusals.doubted()
-        elif not self._proving:
-            return  # it is away already
-        self._refusals.note()
+            self._refusals.note()
 
     async def run(self) -> None:
         """Probe until there is a verdict, then watch, until cancelled. Raises StoreRefused."""

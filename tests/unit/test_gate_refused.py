@@ -251,6 +251,25 @@ def test_a_store_that_comes_up_after_its_services_is_proven_two_seconds_later() 
     virtual_time.run(main())
 
 
+def test_a_restart_within_a_proof_is_heard_by_who_is_deaf_to_one_of_several_too() -> None:
+    """⚠ The proof dials again, so nothing else would tell."""
+
+    async def main() -> None:
+        async with serving() as store:
+            store.refuse_next = "k"
+            await store.call()
+            await store.until(True)
+            store.error = OutcomeUnknown("nobody answers")
+            await store.until(False)
+            store.error = None
+            proofs = len(store.proofs)
+            store.refused_in_proofs = 1
+            await store.until(True)
+            assert len(store.proofs) == proofs + 2
+
+    virtual_time.run(main())
+
+
 @pytest.mark.parametrize("refusals", [1, SPOILT_PROOFS, 50])
 def test_a_first_proof_in_which_connections_were_refused_is_made_again_two_seconds_later(refusals: int) -> None:
     """⚠ It dials again, so a restart in its middle fails nothing: what came before it says nothing of what is now.
