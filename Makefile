@@ -26,7 +26,6 @@ E2E_READY    := $(STAMPS)/e2e
 MUTATION_READY := $(STAMPS)/mutation
 FUZZ_READY   := $(STAMPS)/fuzz
 K8S_READY    := $(STAMPS)/k8s
-NODE_READY   := $(STAMPS)/node-example
 PROMTOOL     := $(BIN)/promtool
 PROMETHEUS   := $(BIN)/prometheus
 
@@ -59,18 +58,12 @@ $(PROMTOOL): deploy/prometheus/get_promtool.sh $(VENV)/pyvenv.cfg
 $(PROMETHEUS): deploy/prometheus/get_promtool.sh $(VENV)/pyvenv.cfg
 	@bash deploy/prometheus/get_promtool.sh $(BIN) prometheus
 
-# The packages of the Node.js client, where there is npm; its test says why it is skipped where there are none.
-$(STAMPS)/node-example: examples/node/package-lock.json $(VENV)/pyvenv.cfg
-	@mkdir -p $(STAMPS)
-	@! command -v npm >/dev/null || { echo "Installing examples/node …"; npm ci --prefix examples/node --no-audit --no-fund --silent; } \
-	  && touch $@ || echo "npm ci failed: the test of examples/node is skipped"
-
 .PHONY: setup
 setup: $(STAMPS)/sealane ## Make the virtual environment with everything to run sealane
 	@echo "Ready: $(BIN)/sealane --help"
 
 .PHONY: setup-dev
-setup-dev: setup $(TEST_READY) $(LINT_READY) $(PROTOS_READY) $(E2E_READY) $(K8S_READY) $(NODE_READY) $(PROMTOOL) ## The same with everything to work on it
+setup-dev: setup $(TEST_READY) $(LINT_READY) $(PROTOS_READY) $(E2E_READY) $(K8S_READY) $(PROMTOOL) ## The same with everything to work on it
 
 .PHONY: lock
 lock: ## Renew requirements/*.lock from pyproject.toml
@@ -90,7 +83,7 @@ dev: $(STAMPS)/sealane ## A store and both services on this machine, until Ctrl-
 # --- checks ---
 
 .PHONY: test
-test: $(STAMPS)/sealane $(TEST_READY) $(LINT_READY) $(PROTOS_READY) $(E2E_READY) $(K8S_READY) $(NODE_READY) $(PROMTOOL) ## Everything that must hold: lint, types, protos, manifests, alerts, all tests (< 10 min)
+test: $(STAMPS)/sealane $(TEST_READY) $(LINT_READY) $(PROTOS_READY) $(E2E_READY) $(K8S_READY) $(PROMTOOL) ## Everything that must hold: lint, types, protos, manifests, alerts, all tests (< 10 min)
 	@$(MAKE) --no-print-directory READY=1 --jobs=2 --output-sync=target type promcheck k8s-check check-protos lint image-lint
 	@$(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
