@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from assembly_faults import Fault, first
 from assembly_time import run, wait
-from assembly_world import CHUNK, DIALECTS, OUTCOME_AFTER, TENANT, Session, World, content_of
+from assembly_world import CHUNK, DIALECTS, EXPIRED_AFTER, OUTCOME_AFTER, TENANT, Session, World, content_of
 from audited import LATER, QUARTER, audit, every_state, ghosts, kinds
 
 from assembly_service.audit_findings import AuditKind
@@ -98,6 +99,27 @@ def test_another_tenants_part_is_neither_seen_nor_touched() -> None:
         assert findings == []
         assert summary.keys == 0
         assert all(call.key.startswith((f"{TENANT}/", f".sealane/{TENANT}/")) for call in replica.store.calls)
+
+    run(main())
+
+
+def test_a_session_that_is_expired_and_purged_between_two_reads_is_not_overdue() -> None:
+    """⚠ session.json is read last: "no decision" means OPEN only while it is there."""
+
+    async def main() -> None:
+        world = World()
+        session = await world.session(content_of(CHUNK + 9))
+        await wait(EXPIRED_AFTER)
+
+        async def purge() -> None:
+            await world.replica().sweep_all()
+            await wait(OUTCOME_AFTER)
+            await world.replica().sweep_all()
+            assert world.names(session) == []
+
+        faults = Fault("get", f"{session.id}/decision.json", first(purge))
+        findings, _, _ = await audit(world.replica(faults=faults), min_age=timedelta(0))
+        assert findings == []
 
     run(main())
 

@@ -113,3 +113,23 @@ def test_a_holder_that_waits_for_its_client_to_mend_a_chunk_is_not_the_claimant_
         whole(world, session, 2)
 
     run(main())
+
+
+def test_i16_a_claim_that_is_decided_and_done_while_its_key_is_asked_for_is_not_taken_for_somebody_elses() -> None:
+    """GetKey: the object that came between is the newest claim's, which was undecided when the log was read."""
+
+    async def main() -> None:
+        world = World()
+        await held(world)
+        newer = await world.session(TWO, object_key=KEY, precondition=ANY)
+        await world.claim(newer, 2)
+
+        async def commit() -> None:
+            assert (await world.replica().commit(newer)).generation == 2
+
+        replica = world.replica(faults=Fault("head", newer.record.key, first(commit)))
+        state = await replica.key(KEY)
+        assert state.holder is not None
+        assert (state.holder.session_id, state.holder.foreign, state.generation) == (newer.id, False, 2)
+
+    run(main())
