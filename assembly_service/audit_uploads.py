@@ -42,9 +42,11 @@ class UploadAudit:
         """Every upload that is no living session's, once all sessions were seen."""
         async for upload in self._store.list_uploads_all(f"{self._tenant}/", deadline):
             if keys.parse_chosen_key(upload.key) is None and await self._is_ghost(upload, deadline):
-                yield await self._finding(upload, deadline)
+                async for finding in self._there(upload, deadline):
+                    yield finding
         for _, upload in self._chosen.orphans():
-            yield await self._finding(upload, deadline)
+            async for finding in self._there(upload, deadline):
+                yield finding
 
     async def abort(self, finding: Finding, deadline: Deadline) -> bool:
         """Abort it, if the sweeper may."""
@@ -65,17 +67,19 @@ class UploadAudit:
         except BadRecord:
             return False  # the session's own audit says that it can't be read
 
-    async def _finding(self, upload: ListedUpload, deadline: Deadline) -> Finding:
+    async def _there(self, upload: ListedUpload, deadline: Deadline) -> AsyncGenerator[Finding, None]:
+        """The finding, if the upload has not gone with its session since it was listed."""
         owner = keys.parse_object_key(upload.key)
-        size = 0
-        with suppress(NoSuchUpload):  # gone since
-            size = sum(part.size for part in await self._store.list_parts_all(upload.key, upload.upload_id, deadline))
-        return Finding(
+        try:
+            parts = await self._store.list_parts_all(upload.key, upload.upload_id, deadline)
+        except NoSuchUpload:
+            return
+        yield Finding(
             AuditKind.UPLOAD_WITHOUT_SESSION,
             "A multipart upload that no session can finish: the sweeper aborts it.",
             upload.initiated,
             session=owner.session if owner else "",
             key=upload.key,
-            size=size,
+            size=sum(part.size for part in parts),
             upload=upload,
         )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from assembly_faults import Fault, first
 from assembly_time import run, wait
-from assembly_world import CHUNK, DIALECTS, EXPIRED_AFTER, OUTCOME_AFTER, TENANT, Session, World, content_of
+from assembly_world import CHUNK, DIALECTS, EXPIRED_AFTER, IMPATIENT, TENANT, Session, World, content_of
 from audited import LATER, QUARTER, audit, every_state, ghosts, kinds
 
 from assembly_service.audit_findings import AuditKind
@@ -113,8 +113,8 @@ def test_a_session_that_is_expired_and_purged_between_two_reads_is_not_overdue()
 
         async def purge() -> None:
             await world.replica().sweep_all()
-            await wait(OUTCOME_AFTER)
-            await world.replica().sweep_all()
+            await wait(2)  # within the deadline of the read that waits for it
+            await world.replica(retention=IMPATIENT).sweep(session)
             assert world.names(session) == []
 
         faults = Fault("get", f"{session.id}/decision.json", first(purge))
@@ -138,8 +138,9 @@ def test_what_happens_while_the_audit_walks_is_no_finding(happening) -> None:
 
     async def purge(world: World, session: Session) -> None:
         await world.replica().abort(session)
-        await wait(OUTCOME_AFTER)
-        await world.replica().sweep_all()
+        await wait(2)
+        await world.replica(retention=IMPATIENT).sweep(session)
+        assert world.names(session) == []
 
     async def main() -> None:
         nth = 0
