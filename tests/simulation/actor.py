@@ -84,6 +84,11 @@ class Actor:
         )
         return session.session_id
 
+    async def audit(self, *, min_age: float | None = 0.0, repair: bool = True) -> None:
+        """The store walked both ways, of things that are so many seconds old, and mended as far as an audit may."""
+        async for _ in self.client.audit(min_age=min_age, repair=repair):
+            pass
+
     async def find(self) -> str | None:
         """The session, once somebody has made it."""
         for _ in range(20):

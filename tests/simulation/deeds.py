@@ -210,19 +210,15 @@ async def prove(actor: Actor) -> None:
 
 
 async def audit(actor: Actor) -> None:
-    """The store walked both ways, of things of any age, and mended as far as an audit may."""
     repair = actor.rng.random() < 0.7
-    min_age = actor.rng.choice((0.0, 0.0, 0.0, 30.0, None))
-    async for _ in actor.client.audit(min_age=min_age, repair=repair):
-        pass
+    await actor.audit(min_age=actor.rng.choice((0.0, 0.0, 0.0, 30.0, None)), repair=repair)
 
 
 async def patrol(actor: Actor) -> None:
     """Walk after walk, and the key's holder between them, until what is being removed meanwhile has gone."""
     for _ in range(12):
         try:
-            async for _ in actor.client.audit(min_age=0.0, repair=actor.rng.random() < 0.2):
-                pass
+            await actor.audit(repair=actor.rng.random() < 0.2)
             if actor.session.key:
                 await actor.client.get_key(actor.session.key, timeout=20.0)
         except SealaneError as error:

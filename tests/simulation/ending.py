@@ -80,7 +80,7 @@ def last_look(world: World) -> None:
     for model in world.models.values():
         _look_at(world, model)
     for session in world.successes:
-        [facts, model] = next((m.sessions[session], m) for m in world.models.values() if session in m.sessions)
+        facts, model = next((m.sessions[session], m) for m in world.models.values() if session in m.sessions)
         replaced = facts.outcome is Outcome.DUPLICATE or (facts.generation and model.keys.replaced(facts))
         if not facts.alive and not facts.delete_asked and not replaced:
             world.violate("I8", f"{session} was answered as committed, and is gone")

@@ -115,28 +115,22 @@ async def _sweep_sweep(duel: Duel) -> tuple[Work, Work]:
     return by("assembly-a"), by("assembly-b")
 
 
-async def _audited(actor: Actor) -> None:
-    """The store walked, of things of any age, and mended as far as an audit may."""
-    async for _ in actor.client.audit(min_age=0.0, repair=True):
-        pass
-
-
 async def _audit_commit(duel: Duel) -> tuple[Work, Work]:
     _, session = await ready(duel)
-    return _audited(_of(duel, "a")), commit_of(_of(duel, "b"), session)
+    return _of(duel, "a").audit(), commit_of(_of(duel, "b"), session)
 
 
 async def _audit_upload(duel: Duel) -> tuple[Work, Work]:
     """Of a session that has nothing yet: its upload, multipart.json, chunk and commit come while the audit looks."""
     _, session = await ready(duel, chunks=[])
-    return _audited(_of(duel, "a")), _of(duel, "b").send(session)
+    return _of(duel, "a").audit(), _of(duel, "b").send(session)
 
 
 async def _audit_delete(duel: Duel) -> tuple[Work, Work]:
     first, session = await ready(duel)
     await first.process.spawn(commit_of(first, session))
     duel.model.sessions[session].delete_asked = True
-    return _audited(_of(duel, "a")), _of(duel, "b").client.delete_session(session, timeout=PATIENT)
+    return _of(duel, "a").audit(), _of(duel, "b").client.delete_session(session, timeout=PATIENT)
 
 
 _BOTH = (session_of(CHUNK, key="k"), session_of(CHUNK, stock=1, key="k"))

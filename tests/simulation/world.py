@@ -173,10 +173,14 @@ class World:
         return service
 
     def filename(self, session: int) -> str:
-        return f"file-{0 if self.plan.sessions[session].neighbour else session}"
+        return f"file-{self._called(session)}"
 
     def request_id(self, session: int) -> str:
-        return f"request {0 if self.plan.sessions[session].neighbour else session}"
+        return f"request {self._called(session)}"
+
+    def _called(self, session: int) -> int:
+        """A neighbour's session is called as the first one is."""
+        return 0 if self.plan.sessions[session].neighbour else session
 
     def model_of(self, session: int) -> Model:
         """Of the tenant that this session of the plan is of."""
